@@ -1,0 +1,130 @@
+package device
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Bounds of a Selector: a viewer chooses it, and every reading may be matched
+// against it.
+const (
+	MaxPatterns   = 64
+	MaxPatternLen = MaxMetricLen
+)
+
+// Selector says which readings someone wants: those whose device matches one of
+// the device patterns and whose metric matches one of the metric patterns. In a
+// pattern * stands for any run of bytes, ? for any one byte, everything else
+// for itself. The zero Selector wants everything.
+type Selector struct {
+	devices []string // sorted, no duplicates; empty: every device
+	metrics []string
+}
+
+// NewSelector returns the selector of these patterns. No pattern, or the
+// pattern *, means everything.
+func NewSelector(devices, metrics []string) (Selector, error) {
+	d, err := patterns("device", devices)
+	if err != nil {
+		return Selector{}, err
+	}
+	m, err := patterns("metric", metrics)
+	if err != nil {
+		return Selector{}, err
+	}
+	return Selector{devices: d, metrics: m}, nil
+}
+
+func patterns(what string, in []string) ([]string, error) {
+	if len(in) > MaxPatterns {
+		return nil, fmt.Errorf("%w %s patterns: %d, at most %d", ErrInvalid, what, len(in), MaxPatterns)
+	}
+	var out []string
+	for _, p := range in {
+		switch {
+		case p == "":
+			return nil, fmt.Errorf("%w %s pattern: empty", ErrInvalid, what)
+		case len(p) > MaxPatternLen:
+			return nil, fmt.Errorf("%w %s pattern: %d bytes, at most %d", ErrInvalid, what, len(p), MaxPatternLen)
+		}
+		out = append(out, p)
+	}
+	if slices.Contains(out, "*") {
+		return nil, nil
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// Match reports whether the reading of this device and metric is wanted.
+func (s Selector) Match(d ID, m Metric) bool {
+	return s.MatchDevice(d) && s.MatchMetric(m)
+}
+
+// MatchDevice reports whether any reading of the device may be wanted.
+func (s Selector) MatchDevice(d ID) bool { return matchAny(s.devices, string(d)) }
+
+// MatchMetric reports whether any reading of the metric may be wanted.
+func (s Selector) MatchMetric(m Metric) bool { return matchAny(s.metrics, string(m)) }
+
+// All reports whether the selector wants everything.
+func (s Selector) All() bool { return len(s.devices) == 0 && len(s.metrics) == 0 }
+
+// Devices returns the ids the selector is limited to, and whether it names them
+// one by one, without wildcards.
+func (s Selector) Devices() ([]ID, bool) {
+	if len(s.devices) == 0 {
+		return nil, false
+	}
+	ids := make([]ID, 0, len(s.devices))
+	for _, p := range s.devices {
+		if strings.ContainsAny(p, "*?") {
+			return nil, false
+		}
+		ids = append(ids, ID(p))
+	}
+	return ids, true
+}
+
+// Key returns a string that is the same for selectors with the same patterns.
+func (s Selector) Key() string {
+	return strings.Join(s.devices, "\x00") + "\x01" + strings.Join(s.metrics, "\x00")
+}
+
+func matchAny(patterns []string, s string) bool {
+	if len(patterns) == 0 {
+		return true
+	}
+	for _, p := range patterns {
+		if matchGlob(p, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchGlob takes time proportional to len(p)·len(s) at most: after a mismatch
+// only the last star is extended.
+func matchGlob(p, s string) bool {
+	pi, si, star, mark := 0, 0, -1, 0
+	for si < len(s) {
+		switch {
+		case pi < len(p) && p[pi] == '*':
+			star, mark = pi, si
+			pi++
+		case pi < len(p) && (p[pi] == '?' || p[pi] == s[si]):
+			pi++
+			si++
+		case star >= 0:
+			mark++
+			pi, si = star+1, mark
+		default:
+			return false
+		}
+	}
+	for pi < len(p) && p[pi] == '*' {
+		pi++
+	}
+	return pi == len(p)
+}

@@ -1,0 +1,3 @@
+module github.com/naru-telemetry/naru
+
+go 1.26
