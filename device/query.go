@@ -1,0 +1,40 @@
+package device
+
+// Query asks the log for stored readings. The zero Query asks for all of them,
+// oldest first.
+type Query struct {
+	Selector Selector
+	// From and To bound the device's time: From <= Time < To. Zero means open.
+	From, To Time
+	// After asks for larger offsets only.
+	After uint64
+	// Limit bounds the answer; 0 means no bound.
+	Limit int
+	// Desc asks for the newest offsets first.
+	Desc bool
+}
+
+// Covers reports whether the moment t lies in the query's time range.
+func (q *Query) Covers(t Time) bool {
+	return (q.From == 0 || t >= q.From) && (q.To == 0 || t < q.To)
+}
+
+// SeriesInfo sums up what the store knows of one series.
+type SeriesInfo struct {
+	Series
+	// Last is the reading with the highest offset.
+	Last Stored
+	// Count is how many readings are kept.
+	Count int64
+}
+
+// Info sums up what the store knows of one device.
+type Info struct {
+	ID ID
+	// Series is how many metrics the device has sent.
+	Series int
+	// Count is how many of its readings are kept.
+	Count int64
+	// LastTime and LastReceived belong to the reading with the highest offset.
+	LastTime, LastReceived Time
+}
