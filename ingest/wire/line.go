@@ -1,0 +1,392 @@
+package wire
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"github.com/naru-telemetry/naru/device"
+)
+
+type tag struct{ key, value []byte }
+
+// maxTags bounds the tags of one line; more would not fit a metric anyway.
+const maxTags = 64
+
+// lineScanner walks over one line of line protocol. The escapes and character
+// sets are those of InfluxDB's line-protocol/v2 decoder, against which the
+// package is fuzzed.
+type lineScanner struct {
+	buf []byte
+	pos int
+	end int
+}
+
+// Classes of bytes that end an unquoted token.
+const (
+	stopMeasurement = 1 << iota // , space and control characters
+	stopKey                     // these and =
+)
+
+var lineStops = func() (t [256]uint8) {
+	for c := range 0x20 {
+		t[c] = stopMeasurement | stopKey
+	}
+	for _, c := range []byte{0x7f, ',', ' '} {
+		t[c] = stopMeasurement | stopKey
+	}
+	t['='] = stopKey
+	return t
+}()
+
+// token reads up to a byte of class stop. The result has its escapes resolved,
+// in scratch if there were any.
+func (s *lineScanner) token(d *Decoder, stop uint8) []byte {
+	start := s.pos
+	for s.pos < s.end {
+		c := s.buf[s.pos]
+		if c == '\\' {
+			return s.escapedToken(d, start, stop)
+		}
+		if lineStops[c]&stop != 0 {
+			break
+		}
+		s.pos++
+	}
+	return s.buf[start:s.pos:s.pos]
+}
+
+func (s *lineScanner) escapedToken(d *Decoder, start int, stop uint8) []byte {
+	at := len(d.scratch)
+	d.scratch = append(d.scratch, s.buf[start:s.pos]...)
+	for s.pos < s.end {
+		c := s.buf[s.pos]
+		if c == '\\' && s.pos+1 < s.end {
+			next := s.buf[s.pos+1]
+			if next == ',' || next == ' ' || next == '=' && stop == stopKey {
+				d.scratch = append(d.scratch, next)
+				s.pos += 2
+				continue
+			}
+		} else if lineStops[c]&stop != 0 {
+			break
+		}
+		d.scratch = append(d.scratch, c)
+		s.pos++
+	}
+	return d.scratch[at:len(d.scratch):len(d.scratch)]
+}
+
+// decodeLine reads the line at pos and moves behind it. A quoted text may hold
+// newlines in a datagram.
+func (d *Decoder) decodeLine() {
+	start := d.pos
+	s := lineScanner{buf: d.buf, pos: start, end: d.end()}
+	d.msg.Format = FormatLine
+	at, msg := d.scanLine(&s)
+	if msg != "" {
+		d.fail(FormatLine, at, msg)
+		d.skipLine()
+		d.msg.Raw = bytes.TrimSuffix(d.buf[start:d.pos], []byte{'\r'})
+		return
+	}
+	d.msg.Raw = d.buf[start:s.pos]
+	d.advance(s.pos)
+	d.skipLine()
+}
+
+// scanLine reads measurement, tags, fields and time. On failure it returns the
+// place and what is wrong there.
+func (d *Decoder) scanLine(s *lineScanner) (int, string) {
+	at := s.pos
+	measurement := s.token(d, stopMeasurement)
+	if len(measurement) == 0 {
+		return at, "a measurement name is missing"
+	}
+	if at, msg := d.scanTags(s); msg != "" {
+		return at, msg
+	}
+	suffix := d.takeTags()
+	for s.pos < s.end && s.buf[s.pos] == ' ' {
+		s.pos++
+	}
+	for {
+		if at, msg := d.scanField(s, measurement, suffix); msg != "" {
+			return at, msg
+		}
+		if s.pos >= s.end || s.buf[s.pos] != ',' {
+			break
+		}
+		s.pos++
+	}
+	return d.scanTime(s)
+}
+
+// scanTags reads ,key=value up to the space before the fields.
+func (d *Decoder) scanTags(s *lineScanner) (int, string) {
+	d.tags = d.tags[:0]
+	for s.pos < s.end && s.buf[s.pos] == ',' {
+		s.pos++
+		at := s.pos
+		key := s.token(d, stopKey)
+		if len(key) == 0 || s.pos >= s.end || s.buf[s.pos] != '=' {
+			return at, "a tag must be key=value"
+		}
+		s.pos++
+		at = s.pos
+		value := s.token(d, stopKey)
+		if len(value) == 0 {
+			return at, "a tag value is missing"
+		}
+		if len(d.tags) == maxTags {
+			return at, "more than 64 tags"
+		}
+		d.tags = append(d.tags, tag{key, value})
+	}
+	if s.pos >= s.end {
+		return s.pos, "fields are missing: want measurement[,tag=value] field=value [time]"
+	}
+	if s.buf[s.pos] != ' ' {
+		return s.pos, "want a comma or a space before the fields"
+	}
+	return 0, ""
+}
+
+// takeTags takes the reserved tags out and returns the others as {k=v,k=v},
+// sorted by key; empty when there are none.
+func (d *Decoder) takeTags() []byte {
+	rest := d.tags[:0]
+	rank := 0
+	for _, t := range d.tags {
+		switch string(t.key) {
+		case "seq":
+			if n, ok := parseInt(t.value); ok && n >= 0 {
+				d.msg.Seq, d.msg.HasSeq = uint64(n), true
+				continue
+			}
+		case "ack":
+			d.msg.Ack = len(t.value) == 1 && (t.value[0] == '1' || t.value[0] == 't')
+			continue
+		case "token":
+			d.msg.Token = t.value
+			continue
+		case "device", "host", "id":
+			if r := deviceRank(t.key); r > rank {
+				rank = r
+				d.msg.Device = t.value
+			}
+		}
+		// Insertion keeps equal keys in their order; lines have few tags.
+		i := len(rest)
+		rest = append(rest, t)
+		for ; i > 0 && bytes.Compare(rest[i-1].key, t.key) > 0; i-- {
+			rest[i] = rest[i-1]
+		}
+		rest[i] = t
+	}
+	at := len(d.scratch)
+	for _, t := range rest {
+		if rank > 0 && deviceRank(t.key) == rank {
+			continue
+		}
+		sep := byte(',')
+		if len(d.scratch) == at {
+			sep = '{'
+		}
+		d.scratch = append(d.scratch, sep)
+		d.scratch = append(d.scratch, t.key...)
+		d.scratch = append(d.scratch, '=')
+		d.scratch = append(d.scratch, t.value...)
+	}
+	if len(d.scratch) == at {
+		return nil
+	}
+	d.scratch = append(d.scratch, '}')
+	return d.scratch[at:len(d.scratch):len(d.scratch)]
+}
+
+// deviceRank orders the tags that may name the device; 0 for any other.
+func deviceRank(key []byte) int {
+	switch string(key) {
+	case "device":
+		return 3
+	case "host":
+		return 2
+	case "id":
+		return 1
+	}
+	return 0
+}
+
+// scanField reads one key=value and appends its reading.
+func (d *Decoder) scanField(s *lineScanner, measurement, suffix []byte) (int, string) {
+	at := s.pos
+	key := s.token(d, stopKey)
+	if len(key) == 0 || s.pos >= s.end || s.buf[s.pos] != '=' {
+		return at, "a field must be key=value"
+	}
+	s.pos++
+	at = s.pos
+	v, msg := d.scanValue(s)
+	if msg != "" {
+		return at, msg
+	}
+	if s.pos < s.end && lineStops[s.buf[s.pos]] == 0 {
+		return s.pos, "want a comma, a space or the end of the line after a field"
+	}
+	name := measurement
+	isValue := string(key) == "value"
+	if !isValue || len(suffix) > 0 {
+		start := len(d.scratch)
+		d.scratch = append(d.scratch, measurement...)
+		if !isValue {
+			d.scratch = append(d.scratch, '.')
+			d.scratch = append(d.scratch, key...)
+		}
+		d.scratch = append(d.scratch, suffix...)
+		name = d.scratch[start:len(d.scratch):len(d.scratch)]
+	}
+	if !d.addField(name, v) {
+		return at, "more than 4096 fields"
+	}
+	return 0, ""
+}
+
+// scanValue reads a field's value: a quoted text, a boolean or a number.
+func (d *Decoder) scanValue(s *lineScanner) (Value, string) {
+	if s.pos >= s.end {
+		return Value{}, "a field value is missing"
+	}
+	if s.buf[s.pos] == '"' {
+		return s.quoted(d)
+	}
+	start := s.pos
+	for s.pos < s.end && s.buf[s.pos] != ',' && s.buf[s.pos] != ' ' && s.buf[s.pos] != '\n' && s.buf[s.pos] != '\r' {
+		s.pos++
+	}
+	raw := s.buf[start:s.pos]
+	if len(raw) == 0 {
+		return Value{}, "a field value is missing"
+	}
+	switch raw[0] {
+	case 't', 'T', 'f', 'F':
+		switch string(raw) {
+		case "t", "T", "true", "True", "TRUE":
+			return boolValue(true), ""
+		case "f", "F", "false", "False", "FALSE":
+			return boolValue(false), ""
+		}
+		return Value{}, "a field value is neither boolean nor number; texts want double quotes"
+	case '-', '.', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return numberValue(raw)
+	}
+	return Value{}, "a field value is neither number nor boolean; texts want double quotes"
+}
+
+// numberValue reads 21.5, 40i or 40u.
+func numberValue(raw []byte) (Value, string) {
+	last := len(raw) - 1
+	if raw[last] == 'i' || raw[last] == 'u' {
+		n, ok := parseInt(raw[:last])
+		if !ok || raw[last] == 'u' && raw[0] == '-' {
+			return Value{}, "an integer is malformed or exceeds 64 bits"
+		}
+		return intValue(n), ""
+	}
+	if bytes.ContainsAny(raw, "_xXpPnN") { // ParseFloat knows more notations than the protocol
+		return Value{}, "a number is malformed"
+	}
+	f, ok := parseFloat(raw)
+	if !ok {
+		return Value{}, "a number is malformed or out of range"
+	}
+	return floatValue(f), ""
+}
+
+// quoted reads a text in double quotes, with \" \\ \n \r \t resolved.
+func (s *lineScanner) quoted(d *Decoder) (Value, string) {
+	s.pos++
+	start, at := s.pos, len(d.scratch)
+	copied := false
+	for ; s.pos < s.end; s.pos++ {
+		switch s.buf[s.pos] {
+		case '"':
+			text := s.buf[start:s.pos:s.pos]
+			if copied {
+				d.scratch = append(d.scratch, text...)
+				text = d.scratch[at:len(d.scratch):len(d.scratch)]
+			}
+			s.pos++
+			if !utf8.Valid(text) {
+				return Value{}, "a text is not UTF-8"
+			}
+			return Value{Kind: device.KindText, Text: text}, ""
+		case '\\':
+			if s.pos+1 >= s.end {
+				continue
+			}
+			c := unescaped(s.buf[s.pos+1])
+			if c == 0 {
+				continue
+			}
+			d.scratch = append(append(d.scratch, s.buf[start:s.pos]...), c)
+			copied = true
+			s.pos++
+			start = s.pos + 1
+		}
+	}
+	return Value{}, "a text lacks its closing quote"
+}
+
+func unescaped(c byte) byte {
+	switch c {
+	case '"', '\\':
+		return c
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return 0
+}
+
+// scanTime reads the optional time and demands the end of the line.
+func (d *Decoder) scanTime(s *lineScanner) (int, string) {
+	s.spaces()
+	start := s.pos
+	for s.pos < s.end && (s.buf[s.pos] == '-' || s.buf[s.pos] >= '0' && s.buf[s.pos] <= '9') {
+		s.pos++
+	}
+	if s.pos > start {
+		n, ok := parseInt(s.buf[start:s.pos])
+		if !ok {
+			return start, "a time must be an integer of at most 64 bits"
+		}
+		d.msg.Time = Time{Int: n, Set: true}
+		end := s.pos
+		s.spaces()
+		if !s.atEnd() {
+			return s.pos, "unexpected text after the time"
+		}
+		s.pos = end
+		return 0, ""
+	}
+	if !s.atEnd() {
+		return s.pos, "unexpected text after the fields; a time is an integer"
+	}
+	return 0, ""
+}
+
+func (s *lineScanner) spaces() {
+	for s.pos < s.end && s.buf[s.pos] == ' ' {
+		s.pos++
+	}
+}
+
+func (s *lineScanner) atEnd() bool {
+	if s.pos >= s.end || s.buf[s.pos] == '\n' {
+		return true
+	}
+	return s.buf[s.pos] == '\r' && (s.pos+1 >= s.end || s.buf[s.pos+1] == '\n')
+}
