@@ -1,0 +1,243 @@
+package dashboard_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/naru-telemetry/naru/push/dashboard"
+)
+
+var script = strings.Repeat("let river = 'naru';\n", 100)
+
+func page() fstest.MapFS {
+	return fstest.MapFS{
+		".gitkeep":            {},
+		"index.html":          {Data: []byte("<!doctype html><title>Naru</title>" + strings.Repeat("<p>", 200))},
+		"icon.svg":            {Data: []byte("<svg/>")},
+		"assets/main-a1b2.js": {Data: []byte(script)},
+	}
+}
+
+func get(t *testing.T, h http.Handler, method, target string, header ...string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func body(t *testing.T, res *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestHandlerAnswers(t *testing.T) {
+	h := dashboard.Handler(dashboard.Config{Files: page()})
+	for _, tt := range []struct {
+		name, method, target string
+		status               int
+		contentType, cache   string
+	}{
+		{"page", "GET", "/", 200, "text/html; charset=utf-8", "no-cache"},
+		{"page with a query", "GET", "/?token=x&transport=sse", 200, "text/html; charset=utf-8", "no-cache"},
+		{"page by name", "GET", "/index.html", 200, "text/html; charset=utf-8", "no-cache"},
+		{"page, head only", "HEAD", "/", 200, "text/html; charset=utf-8", "no-cache"},
+		{"asset", "GET", "/assets/main-a1b2.js", 200, "text/javascript; charset=utf-8", "public, max-age=31536000, immutable"},
+		{"file without a hash in its name", "GET", "/icon.svg", 200, "image/svg+xml", "no-cache"},
+		{"unknown", "GET", "/device/gh1", 404, "text/plain; charset=utf-8", ""},
+		{"unknown asset", "GET", "/assets/main-0000.js", 404, "text/plain; charset=utf-8", ""},
+		{"folder", "GET", "/assets/", 404, "text/plain; charset=utf-8", ""},
+		{"dot file", "GET", "/.gitkeep", 404, "text/plain; charset=utf-8", ""},
+		{"way out", "GET", "/../dashboard.go", 404, "text/plain; charset=utf-8", ""},
+		{"post", "POST", "/", 405, "text/plain; charset=utf-8", ""},
+		{"delete", "DELETE", "/icon.svg", 405, "text/plain; charset=utf-8", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			res := get(t, h, tt.method, tt.target)
+			if res.StatusCode != tt.status {
+				t.Errorf("status %d, want %d", res.StatusCode, tt.status)
+			}
+			if got := res.Header.Get("Content-Type"); got != tt.contentType {
+				t.Errorf("Content-Type %q, want %q", got, tt.contentType)
+			}
+			if got := res.Header.Get("Cache-Control"); got != tt.cache {
+				t.Errorf("Cache-Control %q, want %q", got, tt.cache)
+			}
+			checkSecure(t, res.Header)
+			if b := body(t, res); tt.method == "HEAD" && b != "" {
+				t.Errorf("HEAD answered %d bytes", len(b))
+			} else if tt.status >= 400 && (len(b) > 40 || strings.ContainsAny(b, "{<")) {
+				t.Errorf("body %q, want a short text", b)
+			}
+			if tt.status == 405 && res.Header.Get("Allow") != "GET, HEAD" {
+				t.Errorf("Allow %q", res.Header.Get("Allow"))
+			}
+		})
+	}
+}
+
+func checkSecure(t *testing.T, h http.Header) {
+	t.Helper()
+	for name, want := range map[string]string{
+		"Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+		"X-Content-Type-Options":  "nosniff",
+		"Referrer-Policy":         "no-referrer",
+	} {
+		if got := h.Get(name); got != want {
+			t.Errorf("%s %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestHandlerCompresses(t *testing.T) {
+	h := dashboard.Handler(dashboard.Config{Files: page()})
+	for _, tt := range []struct {
+		accept string
+		gzip   bool
+	}{
+		{"", false},
+		{"gzip", true},
+		{"gzip, deflate, br", true},
+		{"br, GZIP", true},
+		{"gzip;q=0.5", true},
+		{"gzip; q=0", false},
+		{"gzip;q=0.000, *", false},
+		{"*", true},
+		{"*;q=0", false},
+		{"identity", false},
+		{"gzip;q=nonsense", false},
+		{"gzipped", false},
+	} {
+		t.Run(tt.accept, func(t *testing.T) {
+			res := get(t, h, "GET", "/assets/main-a1b2.js", "Accept-Encoding", tt.accept)
+			if res.Header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("Vary %q", res.Header.Get("Vary"))
+			}
+			got := body(t, res)
+			if tt.gzip != (res.Header.Get("Content-Encoding") == "gzip") {
+				t.Fatalf("Content-Encoding %q, want gzip: %t", res.Header.Get("Content-Encoding"), tt.gzip)
+			}
+			if tt.gzip {
+				if len(got) >= len(script) {
+					t.Errorf("compressed to %d bytes from %d", len(got), len(script))
+				}
+				got = unzip(t, got)
+			}
+			if got != script {
+				t.Errorf("body differs: %d bytes, want %d", len(got), len(script))
+			}
+		})
+	}
+	if res := get(t, h, "GET", "/icon.svg", "Accept-Encoding", "gzip"); res.Header.Get("Content-Encoding") != "" {
+		t.Error("six bytes are compressed")
+	}
+	res := get(t, h, "GET", "/assets/main-a1b2.js", "Accept-Encoding", "gzip", "Range", "bytes=0-9")
+	if res.StatusCode != 200 || unzip(t, body(t, res)) != script {
+		t.Errorf("a range of compressed bytes: status %d", res.StatusCode)
+	}
+}
+
+func unzip(t *testing.T, s string) string {
+	t.Helper()
+	zr, err := gzip.NewReader(strings.NewReader(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(zr); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestHandlerAnswersUnchanged(t *testing.T) {
+	h := dashboard.Handler(dashboard.Config{Files: page()})
+	plain := get(t, h, "GET", "/").Header.Get("ETag")
+	zipped := get(t, h, "GET", "/", "Accept-Encoding", "gzip").Header.Get("ETag")
+	if plain == "" || plain == zipped {
+		t.Fatalf("ETag %s plain, %s compressed: want two", plain, zipped)
+	}
+	for _, tt := range []struct {
+		name, accept, etag string
+		status             int
+	}{
+		{"plain", "", plain, 304},
+		{"compressed", "gzip", zipped, 304},
+		{"of the other form", "", zipped, 200},
+		{"of another build", "", `"0000"`, 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			res := get(t, h, "GET", "/", "Accept-Encoding", tt.accept, "If-None-Match", tt.etag)
+			if res.StatusCode != tt.status {
+				t.Errorf("status %d, want %d", res.StatusCode, tt.status)
+			}
+			checkSecure(t, res.Header)
+		})
+	}
+}
+
+func TestHandlerBelowAPath(t *testing.T) {
+	h := http.StripPrefix("/sub/naru", dashboard.Handler(dashboard.Config{Files: page()}))
+	for _, target := range []string{"/sub/naru/", "/sub/naru/assets/main-a1b2.js"} {
+		if res := get(t, h, "GET", target); res.StatusCode != 200 {
+			t.Errorf("%s: status %d", target, res.StatusCode)
+		}
+	}
+}
+
+func TestHandlerRefusesFilesWithoutPage(t *testing.T) {
+	for name, files := range map[string]fstest.MapFS{
+		"no index":     {"assets/a.js": {}},
+		"unknown kind": {"index.html": {}, "assets/a.exe": {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			dashboard.Handler(dashboard.Config{Files: files})
+		})
+	}
+}
+
+var local = regexp.MustCompile(`(?:src|href)="(?:\./)?([^":]+)"`)
+
+// The embedded page, full or small, has no absolute address in it and all that
+// it names is there.
+func TestEmbeddedPageIsWhole(t *testing.T) {
+	h := dashboard.Handler(dashboard.Config{})
+	page := body(t, get(t, h, "GET", "/"))
+	if full := strings.Contains(page, "assets/"); full != dashboard.Built() {
+		t.Errorf("Built() = %t, but the page is full: %t", dashboard.Built(), full)
+	}
+	found := local.FindAllStringSubmatch(page, -1)
+	if len(found) == 0 {
+		t.Fatal("the page names no file")
+	}
+	for _, m := range found {
+		if strings.HasPrefix(m[1], "/") {
+			t.Errorf("%s is not relative to the page", m[1])
+		}
+		if res := get(t, h, "GET", "/"+m[1]); res.StatusCode != 200 {
+			t.Errorf("%s: status %d", m[1], res.StatusCode)
+		}
+	}
+	if strings.Contains(page, "<script>") || regexp.MustCompile(`\son[a-z]+=`).MatchString(page) {
+		t.Error("inline script: the content security policy forbids it")
+	}
+}
