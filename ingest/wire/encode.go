@@ -10,9 +10,12 @@ import (
 )
 
 // AppendAck appends the answer to a message whose readings are durable:
-// {"ack":7}
-func AppendAck(dst []byte, seq uint64) []byte {
+// {"ack":7}, or {"ack":null} when the device asked for an answer without a seq.
+func AppendAck(dst []byte, seq uint64, hasSeq bool) []byte {
 	dst = append(dst, `{"ack":`...)
+	if !hasSeq {
+		return append(dst, "null}"...)
+	}
 	dst = strconv.AppendUint(dst, seq, 10)
 	return append(dst, '}')
 }
