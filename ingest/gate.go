@@ -1,0 +1,174 @@
+package ingest
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/ingest/wire"
+)
+
+// Peer is who sent a payload and how.
+type Peer struct {
+	Addr      netip.AddrPort
+	Transport string // udp, tcp, http
+}
+
+// Default bounds of the gate. A gateway in a house has tens of devices; these
+// keep an intruder on the local network from filling the catalogue.
+const (
+	DefaultMaxDevices = 10_000
+	DefaultMaxSeries  = 100_000
+)
+
+// Times outside are clock errors: nothing was measured with Naru before 2020.
+const (
+	earliest = device.Time(1_577_836_800_000_000) // 2020-01-01T00:00:00Z
+	ahead    = 24 * time.Hour
+)
+
+// Gate decides who may send and what is admitted, and remembers the facts of
+// each device that only the socket side sees. Its methods may be called
+// concurrently.
+type Gate struct {
+	maxDevices, maxSeries int
+
+	series     atomic.Int64 // in all devices together
+	duplicates atomic.Int64
+	wrongClock atomic.Int64 // readings whose time was replaced
+
+	mu      sync.RWMutex // guards following
+	devices map[string]*deviceState
+}
+
+// deviceState is what the gate knows of one device.
+type deviceState struct {
+	id device.ID
+
+	mu         sync.Mutex // guards following; never held together with another device's
+	metrics    map[string]device.Metric
+	window     window
+	clockWrong bool
+	addr       netip.Addr
+	transport  string
+	duplicates int64
+}
+
+// Facts are what the gate has seen of a device since the program started.
+type Facts struct {
+	Addr       netip.Addr // where it sent from last
+	Transport  string
+	ClockWrong bool // its last time was before 2020 or more than a day ahead
+	Duplicates int64
+}
+
+func newGate(maxDevices, maxSeries int) *Gate {
+	return &Gate{maxDevices: maxDevices, maxSeries: maxSeries, devices: map[string]*deviceState{}}
+}
+
+// Seed makes a series known that the store already holds, so that it counts
+// towards the limits and is always admitted.
+func (g *Gate) Seed(s device.Series) {
+	d := g.device([]byte(s.Device), true)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.metrics[string(s.Metric)]; !ok {
+		d.metrics[string(s.Metric)] = s.Metric
+		g.series.Add(1)
+	}
+}
+
+// Device returns the facts of a device that has sent since the start.
+func (g *Gate) Device(id device.ID) (Facts, bool) {
+	g.mu.RLock()
+	d := g.devices[string(id)]
+	g.mu.RUnlock()
+	if d == nil {
+		return Facts{}, false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return Facts{d.addr, d.transport, d.clockWrong, d.duplicates}, d.addr.IsValid()
+}
+
+// device returns the state of a device, made if there is none; nil when there
+// are too many. id has been checked.
+func (g *Gate) device(id []byte, force bool) *deviceState {
+	g.mu.RLock()
+	d := g.devices[string(id)]
+	g.mu.RUnlock()
+	if d != nil {
+		return d
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if d := g.devices[string(id)]; d != nil {
+		return d
+	}
+	if len(g.devices) >= g.maxDevices && !force {
+		return nil
+	}
+	d = &deviceState{id: device.ID(id), metrics: map[string]device.Metric{}}
+	g.devices[string(id)] = d
+	return d
+}
+
+// identify returns the state of the device that a message speaks for: the one
+// it names, else ip-<remote address>.
+func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
+	if len(name) == 0 {
+		name = append([]byte("ip-"), peer.Addr.Addr().Unmap().WithZone("").String()...)
+	}
+	if err := device.CheckID(name); err != nil {
+		return nil, refuse(BadDevice, err)
+	}
+	d := g.device(name, false)
+	if d == nil {
+		return nil, &RefusalError{TooManyDevices, fmt.Sprintf("device %q is new, and there are %d devices already", name, g.maxDevices)}
+	}
+	return d, nil
+}
+
+// metricLocked returns the device's metric of this name. The caller holds d.mu.
+func (g *Gate) metricLocked(d *deviceState, name []byte) (device.Metric, *RefusalError) {
+	if m, ok := d.metrics[string(name)]; ok {
+		return m, nil
+	}
+	if err := device.CheckMetric(name); err != nil {
+		return "", refuse(BadMetric, err)
+	}
+	if g.series.Add(1) > int64(g.maxSeries) {
+		g.series.Add(-1)
+		return "", &RefusalError{TooManySeries, fmt.Sprintf("metric %q is new, and there are %d series already", name, g.maxSeries)}
+	}
+	m := device.Metric(bytes.Clone(name))
+	d.metrics[string(m)] = m
+	return m, nil
+}
+
+// moment resolves the time of a message. absolute is the device's own time when
+// it is to be believed and not relative, else 0.
+func moment(t wire.Time, now device.Time) (at, absolute device.Time, wrong bool) {
+	if !t.Set {
+		return now, 0, false
+	}
+	at = t.At(now)
+	if at < earliest || now >= earliest && at > now.Add(ahead) {
+		return now, 0, true
+	}
+	if t.Unit() == wire.Ago {
+		return at, 0, false
+	}
+	return at, at, false
+}
+
+// mayBePlain reports whether readings without encryption are taken from addr:
+// loopback, private and link-local addresses.
+func mayBePlain(addr netip.Addr) bool {
+	a := addr.Unmap()
+	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()
+}

@@ -1,0 +1,27 @@
+// Package listen owns the sockets that devices send to: it turns datagrams and
+// streams into payloads and calls a [Handler].
+//
+// It decides how much a peer may hold of memory and connections; what a payload
+// means is the handler's. Servers take an open socket, so that whole servers run
+// in tests over pipes, start nothing before Serve, and have ended all that they
+// started when Serve returns.
+package listen
+
+import (
+	"context"
+
+	"github.com/naru-telemetry/naru/ingest"
+)
+
+// Handler takes the payloads of one goroutine. *ingest.Session is the one in
+// use.
+type Handler interface {
+	// Handle takes one payload; it must not keep the slice.
+	Handle(ctx context.Context, peer ingest.Peer, payload []byte) error
+	// Flush ends a run of payloads that arrived together.
+	Flush(ctx context.Context) error
+}
+
+// RefuseFunc is told of what a listener itself refuses. payload may be nil and
+// must not be kept.
+type RefuseFunc func(peer ingest.Peer, r ingest.Reason, detail string, payload []byte)

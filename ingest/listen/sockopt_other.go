@@ -1,0 +1,22 @@
+//go:build !linux
+
+package listen
+
+import (
+	"net"
+	"syscall"
+)
+
+const (
+	errConnRefused = syscall.ECONNREFUSED
+	errMsgSize     = syscall.EMSGSIZE
+)
+
+func kernelDrops(*net.UDPConn) (uint32, bool) { return 0, false }
+
+func growReceiveBuffer(conn *net.UDPConn, size int) int {
+	if conn.SetReadBuffer(size) != nil {
+		return 0
+	}
+	return size
+}

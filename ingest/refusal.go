@@ -1,0 +1,123 @@
+package ingest
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/ingest/wire"
+)
+
+// Reason is why something was refused: the label of the counter and the text of
+// the answer to the device.
+type Reason uint8
+
+// The reasons.
+const (
+	Syntax    Reason = iota // the payload is not what its format demands
+	BadDevice               // the device id is outside the contract
+	BadMetric               // the metric is
+	BadValue                // NaN, infinite, or a text too long or not UTF-8
+	Empty                   // a message without a reading
+	TooLong                 // a line, item or datagram beyond its bound
+	Overload                // the buffer to the store is full
+	Forbidden               // plain readings from an address that is not private
+	TooManyDevices
+	TooManySeries
+	TooManyConnections
+	reasons
+)
+
+// String returns the label: syntax, device, metric, …
+func (r Reason) String() string {
+	return [reasons]string{
+		"syntax", "device", "metric", "value", "empty", "too_long", "overload", "forbidden",
+		"devices_limit", "series_limit", "connections_limit",
+	}[r]
+}
+
+// Reasons returns all reasons there are.
+func Reasons() []Reason {
+	all := make([]Reason, reasons)
+	for i := range all {
+		all[i] = Reason(i)
+	}
+	return all
+}
+
+// RefusalError says what was refused and why, in words for the person at the
+// other end.
+type RefusalError struct {
+	Reason Reason
+	Detail string
+}
+
+func (e *RefusalError) Error() string { return e.Detail }
+
+func refuse(r Reason, err error) *RefusalError {
+	return &RefusalError{Reason: r, Detail: err.Error()}
+}
+
+// Bounds of the inspector: what it keeps is shown to people, so a few screens
+// are enough, and 200 × 512 bytes is all that a flood can make it hold.
+const (
+	inspectorRefusals = 200
+	inspectorPayload  = 512
+)
+
+// Refused is one refusal as the inspector keeps it.
+type Refused struct {
+	Time    device.Time
+	Peer    Peer
+	Format  wire.Format // 0 when nothing was decoded
+	Reason  Reason
+	Detail  string
+	Payload []byte // at most 512 bytes; tokens are blanked
+	Size    int    // length of the whole payload
+}
+
+// Inspector counts refusals and keeps the newest. Its methods may be called
+// concurrently.
+type Inspector struct {
+	counts [reasons]atomic.Int64
+
+	mu   sync.Mutex // guards following
+	ring []Refused
+	next int
+}
+
+// Note counts and keeps a refusal. It copies payload.
+func (i *Inspector) Note(r Refused) {
+	i.counts[r.Reason].Add(1)
+	r.Size = len(r.Payload)
+	kept := r.Payload[:min(len(r.Payload), inspectorPayload)]
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.ring) < inspectorRefusals {
+		r.Payload = append([]byte(nil), kept...)
+		i.ring = append(i.ring, r)
+		return
+	}
+	r.Payload = append(i.ring[i.next].Payload[:0:cap(i.ring[i.next].Payload)], kept...)
+	i.ring[i.next] = r
+	i.next = (i.next + 1) % inspectorRefusals
+}
+
+// Count counts n refusals without keeping them, for floods that all look alike.
+func (i *Inspector) Count(r Reason, n int) { i.counts[r].Add(int64(n)) }
+
+// Total returns how many refusals of this reason there were.
+func (i *Inspector) Total(r Reason) int64 { return i.counts[r].Load() }
+
+// Newest returns the kept refusals, the newest first.
+func (i *Inspector) Newest() []Refused {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	out := make([]Refused, 0, len(i.ring))
+	for n := range i.ring {
+		r := i.ring[(i.next+len(i.ring)-1-n)%len(i.ring)]
+		r.Payload = append([]byte(nil), r.Payload...)
+		out = append(out, r)
+	}
+	return out
+}
