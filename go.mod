@@ -3,6 +3,7 @@ module github.com/naru-telemetry/naru
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15 // indirect
 	github.com/fxamacker/cbor/v2 v2.10.0 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/influxdata/line-protocol/v2 v2.2.1 // indirect

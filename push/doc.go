@@ -1,0 +1,15 @@
+// Package push takes stored readings to those who watch.
+//
+// A [Feed] keeps the newest readings in memory and wakes who waits for them. A
+// [Subscription] is a cursor and a selector, not a queue: [Subscription.Next]
+// returns what lies behind the cursor, from the feed or, where that does not
+// reach back, from the [History]. A slow viewer therefore costs no memory,
+// delays nobody and loses nothing.
+//
+// Subscriptions with equal selectors share a topic. A topic is woken by device
+// and metric, and its subscribers together: at once after a quiet moment, else
+// when the gathering time is over. So they stand at the same cursor and share
+// the [Frame] that the first of them builds from readings that are encoded once.
+//
+// Order of locks: Feed.mu before topic.mu. Nothing is called out under either.
+package push

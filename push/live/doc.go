@@ -1,0 +1,13 @@
+// Package live is GET /api/v1/live: one stream of readings by every technique
+// that a viewer may have. The viewer's request decides the technique; a
+// [push.Subscription] is behind all of them, so that order, resumption, gap and
+// reset are the same, and a viewer may change the technique and keep its cursor.
+//
+//   - WebSocket (RFC 6455): Upgrade: websocket
+//   - server-sent events (HTML Living Standard, section 9.2): Accept: text/event-stream
+//   - HTTP streaming of NDJSON: Accept: application/x-ndjson
+//   - long polling: ?after=<cursor>&wait=25s
+//   - polling: anything else
+//
+// Who may look is decided before a request comes here; see package auth.
+package live

@@ -1,0 +1,246 @@
+package live
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/push"
+)
+
+// Defaults and bounds.
+const (
+	// heartbeat is after how long a silent stream says that it lives. Proxies
+	// commonly cut after 30 or 60 seconds.
+	heartbeat = 15 * time.Second
+	// writeTimeout ends a viewer that does not take a message. Less than the time
+	// in which a person notices, more than a Wi-Fi hiccup.
+	writeTimeout = 15 * time.Second
+	// maxWait bounds long polling, for proxies as above.
+	maxWait = 55 * time.Second
+	// defaultLimit and maxLimit bound a polling answer, in readings.
+	defaultLimit = 1000
+	maxLimit     = 1000
+	// DefaultMaxViewers bounds the requests that are served at a time.
+	DefaultMaxViewers = 10_000
+)
+
+// Config sets up a Handler.
+type Config struct {
+	Feed *push.Feed
+	// Origins are host patterns of other sites whose pages may open a WebSocket;
+	// * stands for any run of characters but a dot's neighbour in path.Match.
+	// The page's own host always may.
+	Origins []string
+	// MaxViewers bounds the viewers; 0 means DefaultMaxViewers.
+	MaxViewers int
+	Logger     *slog.Logger
+}
+
+// Technique is a way to the viewer.
+type Technique int
+
+// The techniques.
+const (
+	WebSocket Technique = iota
+	ServerSentEvents
+	Stream
+	LongPolling
+	Polling
+	techniques
+)
+
+// String returns the technique's name as it stands in labels.
+func (t Technique) String() string {
+	return [techniques]string{"websocket", "sse", "stream", "longpoll", "poll"}[t]
+}
+
+// Techniques returns all techniques there are.
+func Techniques() []Technique {
+	return []Technique{WebSocket, ServerSentEvents, Stream, LongPolling, Polling}
+}
+
+// Handler serves the live endpoint. Streams end when the feed is closed.
+type Handler struct {
+	feed       *push.Feed
+	origins    []string
+	maxViewers int64
+	log        *slog.Logger
+
+	total   atomic.Int64
+	viewers [techniques]atomic.Int64
+	served  [techniques]atomic.Int64
+}
+
+// New returns a handler.
+func New(cfg Config) *Handler {
+	if cfg.MaxViewers == 0 {
+		cfg.MaxViewers = DefaultMaxViewers
+	}
+	return &Handler{feed: cfg.Feed, origins: cfg.Origins, maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
+}
+
+// Viewers returns how many requests are being served by the technique, and how
+// many have been since the start.
+func (h *Handler) Viewers(t Technique) (now, total int64) {
+	return h.viewers[t].Load(), h.served[t].Load()
+}
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		fail(w, http.StatusMethodNotAllowed, "want GET")
+		return
+	}
+	if h.total.Add(1) > h.maxViewers {
+		h.total.Add(-1)
+		w.Header().Set("Retry-After", "5")
+		fail(w, http.StatusServiceUnavailable, "too many viewers")
+		return
+	}
+	defer h.total.Add(-1)
+	req, err := parse(r)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	h.viewers[req.technique].Add(1)
+	h.served[req.technique].Add(1)
+	defer h.viewers[req.technique].Add(-1)
+	w.Header().Set("Cache-Control", "no-store")
+	if req.technique == WebSocket {
+		h.webSocket(w, r, req)
+		return
+	}
+	sub, err := h.feed.Subscribe(r.Context(), req.options)
+	if err != nil {
+		h.log.Error("subscription failed", "technique", req.technique.String(), "err", err)
+		fail(w, http.StatusInternalServerError, "the store cannot be read")
+		return
+	}
+	defer sub.Close()
+	switch req.technique {
+	case ServerSentEvents:
+		stream(w, r, sub, sse{})
+	case Stream:
+		stream(w, r, sub, ndjson{})
+	default:
+		h.poll(w, r, sub, req.wait)
+	}
+}
+
+// request is what a viewer has asked for.
+type request struct {
+	technique Technique
+	options   push.Options
+	wait      time.Duration
+}
+
+// parse reads a live request. Its errors are for the viewer.
+func parse(r *http.Request) (request, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return request{}, errors.New("the query is malformed")
+	}
+	var req request
+	req.options.Selector, err = device.NewSelector(q["device"], q["metric"])
+	if err != nil {
+		return request{}, err
+	}
+	after := q.Get("after")
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		after = id
+	}
+	if after != "" {
+		c, err := push.ParseCursor(after)
+		if err != nil {
+			return request{}, errors.New("after: " + err.Error())
+		}
+		req.options.After = &c
+	}
+	if req.options.Last, err = number(q, "last", push.MaxLast); err != nil {
+		return request{}, err
+	}
+	if req.options.Limit, err = number(q, "limit", maxLimit); err != nil {
+		return request{}, err
+	}
+	if req.wait, err = wait(q.Get("wait")); err != nil {
+		return request{}, err
+	}
+	req.technique = technique(r, req.wait)
+	if req.options.Limit == 0 && req.technique >= LongPolling {
+		req.options.Limit = defaultLimit
+	}
+	return req, nil
+}
+
+func technique(r *http.Request, wait time.Duration) Technique {
+	switch {
+	case headerHas(r.Header, "Upgrade", "websocket"):
+		return WebSocket
+	case headerHas(r.Header, "Accept", "text/event-stream"):
+		return ServerSentEvents
+	case headerHas(r.Header, "Accept", "application/x-ndjson"):
+		return Stream
+	case wait > 0:
+		return LongPolling
+	}
+	return Polling
+}
+
+// headerHas reports whether one of the comma-separated elements is value, its
+// parameters left aside.
+func headerHas(h http.Header, name, value string) bool {
+	for _, line := range h.Values(name) {
+		for element := range strings.SplitSeq(line, ",") {
+			element, _, _ = strings.Cut(element, ";")
+			if strings.EqualFold(strings.TrimSpace(element), value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// number reads a parameter that must be a whole number from 1 to most; absent
+// is 0.
+func number(q url.Values, name string, most int) (int, error) {
+	s := q.Get(name)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		return 0, errors.New(name + ": want a number from 1 to " + strconv.Itoa(most))
+	}
+	return n, nil
+}
+
+// wait reads a duration such as 25s, or a number of seconds. Longer waits than
+// maxWait are cut.
+func wait(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		d, err = time.ParseDuration(s + "s")
+	}
+	if err != nil || d < 0 {
+		return 0, errors.New("wait: want a duration such as 25s")
+	}
+	return min(d, maxWait), nil
+}
+
+func fail(w http.ResponseWriter, status int, msg string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	body := append([]byte(`{"error":`), device.AppendJSONString(nil, strings.ToValidUTF8(msg, "\ufffd"))...)
+	_, _ = w.Write(append(body, '}', '\n'))
+}

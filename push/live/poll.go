@@ -1,0 +1,34 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/naru-telemetry/naru/push"
+)
+
+// poll answers with one message: at once, or with a wait as soon as there is
+// one. When there is none the answer is a readings message without readings.
+func (h *Handler) poll(w http.ResponseWriter, r *http.Request, sub *push.Subscription, wait time.Duration) {
+	frame, err := sub.Poll(r.Context())
+	if frame == nil && err == nil && wait > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		defer cancel()
+		frame, err = sub.Next(ctx)
+	}
+	switch {
+	case r.Context().Err() != nil:
+		return
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, push.ErrClosed), frame == nil && err == nil:
+		frame = push.Empty(sub.Cursor())
+	case err != nil:
+		h.log.Error("poll failed", "err", err)
+		fail(w, http.StatusInternalServerError, "the store cannot be read")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, _ = w.Write(append(frame.JSON()[:len(frame.JSON()):len(frame.JSON())], '\n'))
+}

@@ -1,0 +1,104 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/naru-telemetry/naru/push"
+)
+
+// framing is how a streaming technique writes messages into one long response.
+type framing interface {
+	contentType() string
+	// opening, message and silence append what begins the stream, carries a frame
+	// and shows that the stream lives.
+	opening(dst []byte) []byte
+	message(dst []byte, f *push.Frame) []byte
+	silence(dst []byte) []byte
+}
+
+// sse writes the event stream format. The event's id is the cursor, so that a
+// browser resumes by itself.
+type sse struct{}
+
+func (sse) contentType() string { return "text/event-stream" }
+
+func (sse) opening(dst []byte) []byte { return append(dst, "retry: 2000\n\n"...) }
+
+func (sse) message(dst []byte, f *push.Frame) []byte {
+	if f.Cursor.Store != "" {
+		dst = append(dst, "id: "...)
+		dst = append(dst, f.Cursor.String()...)
+		dst = append(dst, '\n')
+	}
+	dst = append(dst, "data: "...)
+	dst = append(dst, f.JSON()...)
+	return append(dst, "\n\n"...)
+}
+
+func (sse) silence(dst []byte) []byte { return append(dst, ":\n\n"...) }
+
+// ndjson writes one message a line; an empty line shows that the stream lives.
+type ndjson struct{}
+
+func (ndjson) contentType() string { return "application/x-ndjson" }
+
+func (ndjson) opening(dst []byte) []byte { return dst }
+
+func (ndjson) message(dst []byte, f *push.Frame) []byte {
+	return append(append(dst, f.JSON()...), '\n')
+}
+
+func (ndjson) silence(dst []byte) []byte { return append(dst, '\n') }
+
+// stream writes messages until the viewer leaves, does not take one in time, or
+// the feed is closed.
+func stream(w http.ResponseWriter, r *http.Request, sub *push.Subscription, f framing) {
+	out := http.NewResponseController(w)
+	w.Header().Set("Content-Type", f.contentType())
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the stream back
+	buf := f.opening(nil)
+	for {
+		if !send(w, out, buf) {
+			return
+		}
+		beat, cancel := context.WithTimeout(r.Context(), heartbeat)
+		for {
+			frame, err := sub.Next(beat)
+			if err != nil {
+				buf = f.silence(buf[:0])
+				if !errors.Is(err, context.DeadlineExceeded) || r.Context().Err() != nil {
+					cancel()
+					return
+				}
+				break
+			}
+			buf = f.message(buf[:0], frame)
+			if !send(w, out, buf) {
+				cancel()
+				return
+			}
+		}
+		cancel()
+	}
+}
+
+// send writes b through to the viewer. It reports false when the viewer is gone.
+func send(w http.ResponseWriter, out *http.ResponseController, b []byte) bool {
+	if out.SetWriteDeadline(time.Now().Add(jittered(writeTimeout))) != nil {
+		return false
+	}
+	if _, err := w.Write(b); err != nil {
+		return false
+	}
+	return out.Flush() == nil
+}
+
+// jittered returns 80 to 100 % of d, so that viewers which stalled together do
+// not come back together.
+func jittered(d time.Duration) time.Duration {
+	return d - rand.N(d/5)
+}
