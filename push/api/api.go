@@ -1,0 +1,264 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/naru-telemetry/naru/device"
+)
+
+// Readings is where readings are read from.
+type Readings interface {
+	// Read calls yield for every reading of q, in offset order, until it returns
+	// an error, and returns that.
+	Read(ctx context.Context, q device.Query, yield func(*device.Stored) error) error
+	// Count returns how many readings q has, its Limit left aside.
+	Count(ctx context.Context, q device.Query) (int64, error)
+}
+
+// Catalog knows what is stored. Its answers are sorted by name.
+type Catalog interface {
+	Devices() []device.Info
+	Device(id device.ID) (device.Info, bool)
+	Series(sel device.Selector) []device.SeriesInfo
+}
+
+// Facts are what the socket side knows of a device. Address is empty when it has
+// not sent since the start.
+type Facts struct {
+	Address    string
+	Transport  string
+	ClockWrong bool
+	Duplicates int64
+}
+
+// Refused is a payload that was refused.
+type Refused struct {
+	Time      device.Time
+	Remote    string
+	Transport string
+	Format    string
+	Reason    string
+	Error     string
+	Payload   []byte // as much as was kept
+	Size      int    // of the whole payload, in bytes
+}
+
+// About describes the gateway to its own page.
+type About struct {
+	Version   string   `json:"version"`
+	Store     string   `json:"store"`
+	Addresses []string `json:"addresses"` // of this machine, the likeliest first
+	UDP       int      `json:"udp"`       // ports; 0 when there is no such listener
+	TCP       int      `json:"tcp"`
+	HTTP      int      `json:"http"`
+}
+
+// Config sets up the API.
+type Config struct {
+	Readings Readings
+	Catalog  Catalog
+	// Facts and Refused ask the socket side.
+	Facts   func(device.ID) Facts
+	Refused func() []Refused // newest first
+	About   func() About
+	// Now is the wall clock; nil means time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// API serves the paths below /api/v1/.
+type API struct {
+	cfg Config
+	mux *http.ServeMux
+}
+
+// New returns the API.
+func New(cfg Config) *API {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a.mux.HandleFunc("GET /api/v1/about", a.about)
+	a.mux.HandleFunc("GET /api/v1/devices", a.devices)
+	a.mux.HandleFunc("GET /api/v1/devices/{id}", a.device)
+	a.mux.HandleFunc("GET /api/v1/series", a.series)
+	a.mux.HandleFunc("GET /api/v1/readings", a.readings)
+	a.mux.HandleFunc("GET /api/v1/readings/count", a.count)
+	a.mux.HandleFunc("GET /api/v1/refused", a.refused)
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusNotFound, "no such resource")
+	})
+	return a
+}
+
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	a.mux.ServeHTTP(w, r)
+}
+
+// millis is a moment in the contract's form.
+type millis device.Time
+
+func (m millis) MarshalJSON() ([]byte, error) { return device.Time(m).AppendMillis(nil), nil }
+
+// rawValue is a value in the contract's form.
+type rawValue device.Value
+
+func (v rawValue) MarshalJSON() ([]byte, error) { return device.Value(v).AppendJSON(nil), nil }
+
+type deviceJSON struct {
+	ID         device.ID    `json:"id"`
+	Series     int          `json:"series"`
+	Readings   int64        `json:"readings"`
+	Time       millis       `json:"time"`
+	Received   millis       `json:"received"`
+	Address    string       `json:"address,omitempty"`
+	Transport  string       `json:"transport,omitempty"`
+	Clock      string       `json:"clock"`
+	Duplicates int64        `json:"duplicates"`
+	Metrics    []seriesJSON `json:"metrics,omitempty"`
+}
+
+type seriesJSON struct {
+	Device   device.ID     `json:"device,omitempty"`
+	Metric   device.Metric `json:"metric"`
+	Readings int64         `json:"readings"`
+	Last     lastJSON      `json:"last"`
+}
+
+type lastJSON struct {
+	Offset uint64   `json:"offset"`
+	Time   millis   `json:"time"`
+	Value  rawValue `json:"value"`
+}
+
+func (a *API) describe(i device.Info) deviceJSON {
+	f := a.cfg.Facts(i.ID)
+	clock := "ok"
+	if f.ClockWrong {
+		clock = "wrong"
+	}
+	return deviceJSON{
+		ID: i.ID, Series: i.Series, Readings: i.Count, Time: millis(i.LastTime), Received: millis(i.LastReceived),
+		Address: f.Address, Transport: f.Transport, Clock: clock, Duplicates: f.Duplicates,
+	}
+}
+
+func (a *API) devices(w http.ResponseWriter, _ *http.Request) {
+	out := []deviceJSON{}
+	for _, i := range a.cfg.Catalog.Devices() {
+		out = append(out, a.describe(i))
+	}
+	reply(w, map[string]any{"devices": out})
+}
+
+func (a *API) device(w http.ResponseWriter, r *http.Request) {
+	id, err := device.ParseID(r.PathValue("id"))
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	info, ok := a.cfg.Catalog.Device(id)
+	if !ok {
+		fail(w, http.StatusNotFound, "no such device: "+string(id))
+		return
+	}
+	out := a.describe(info)
+	sel, err := device.NewSelector([]string{string(id)}, nil)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	for _, s := range a.cfg.Catalog.Series(sel) {
+		s.Device = ""
+		out.Metrics = append(out.Metrics, describeSeries(s))
+	}
+	reply(w, out)
+}
+
+func (a *API) series(w http.ResponseWriter, r *http.Request) {
+	q, err := parseQuery(r, a.cfg.Now())
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	out := []seriesJSON{}
+	for _, s := range a.cfg.Catalog.Series(q.Selector) {
+		out = append(out, describeSeries(s))
+	}
+	reply(w, map[string]any{"series": out})
+}
+
+func describeSeries(s device.SeriesInfo) seriesJSON {
+	return seriesJSON{
+		Device: s.Device, Metric: s.Metric, Readings: s.Count,
+		Last: lastJSON{s.Last.Offset, millis(s.Last.Time), rawValue(s.Last.Value)},
+	}
+}
+
+func (a *API) about(w http.ResponseWriter, _ *http.Request) { reply(w, a.cfg.About()) }
+
+type refusedJSON struct {
+	Time          millis `json:"time"`
+	Remote        string `json:"remote"`
+	Transport     string `json:"transport"`
+	Format        string `json:"format,omitempty"`
+	Reason        string `json:"reason"`
+	Error         string `json:"error"`
+	Payload       string `json:"payload,omitempty"`
+	PayloadBase64 string `json:"payload_base64,omitempty"`
+	Size          int    `json:"size"`
+}
+
+func (a *API) refused(w http.ResponseWriter, _ *http.Request) {
+	out := []refusedJSON{}
+	for _, r := range a.cfg.Refused() {
+		j := refusedJSON{
+			Time: millis(r.Time), Remote: r.Remote, Transport: r.Transport, Format: r.Format,
+			Reason: r.Reason, Error: strings.ToValidUTF8(r.Error, "\ufffd"), Size: r.Size,
+		}
+		if isText(r.Payload) {
+			j.Payload = string(r.Payload)
+		} else {
+			j.PayloadBase64 = base64.StdEncoding.EncodeToString(r.Payload)
+		}
+		out = append(out, j)
+	}
+	reply(w, map[string]any{"refused": out})
+}
+
+// isText reports whether b is worth showing as text. A cut may have split the
+// last character.
+func isText(b []byte) bool {
+	for len(b) > 0 {
+		c, size := utf8.DecodeRune(b)
+		if c == utf8.RuneError && size == 1 && (utf8.FullRune(b) || len(b) >= utf8.UTFMax) {
+			return false
+		}
+		if c < 0x20 && c != '\n' && c != '\r' && c != '\t' {
+			return false
+		}
+		b = b[size:]
+	}
+	return true
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // fails only when the viewer is gone
+}
+
+func fail(w http.ResponseWriter, status int, msg string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	body := append([]byte(`{"error":`), device.AppendJSONString(nil, strings.ToValidUTF8(msg, "\ufffd"))...)
+	_, _ = w.Write(append(body, '}', '\n'))
+}

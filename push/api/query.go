@@ -1,0 +1,101 @@
+package api
+
+import (
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/naru-telemetry/naru/device"
+)
+
+// parseQuery reads device, metric, from, to, limit and order. Its errors are for
+// the viewer and name the parameter.
+func parseQuery(r *http.Request, now time.Time) (device.Query, error) {
+	v, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return device.Query{}, errors.New("the query is malformed")
+	}
+	var q device.Query
+	if q.Selector, err = device.NewSelector(v["device"], v["metric"]); err != nil {
+		return device.Query{}, err
+	}
+	if q.From, err = parseTime(v.Get("from"), now); err != nil {
+		return device.Query{}, errors.New("from: " + err.Error())
+	}
+	if q.To, err = parseTime(v.Get("to"), now); err != nil {
+		return device.Query{}, errors.New("to: " + err.Error())
+	}
+	if s := v.Get("limit"); s != "" {
+		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 1 {
+			return device.Query{}, errors.New("limit: want a number from 1")
+		}
+	}
+	switch v.Get("order") {
+	case "", "asc":
+	case "desc":
+		q.Desc = true
+	default:
+		return device.Query{}, errors.New("order: want asc or desc")
+	}
+	return q, nil
+}
+
+var errTime = errors.New("want RFC 3339, Unix milliseconds, or a duration back from now such as -24h")
+
+// parseTime reads a bound of time. Empty is 0, which means open.
+func parseTime(s string, now time.Time) (device.Time, error) {
+	if s == "" || s == "now" {
+		if s == "now" {
+			return device.TimeOf(now), nil
+		}
+		return 0, nil
+	}
+	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") || !strings.ContainsAny(s, "T:-") {
+		if ms, err := strconv.ParseFloat(s, 64); err == nil {
+			if math.IsNaN(ms) || math.Abs(ms) > math.MaxInt64/2e3 {
+				return 0, errTime
+			}
+			return bound(device.Time(math.Round(ms * 1000))), nil
+		}
+		back, err := parseBack(s)
+		if err != nil {
+			return 0, errTime
+		}
+		return bound(device.TimeOf(now.Add(back))), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return 0, errTime
+	}
+	return bound(device.TimeOf(t)), nil
+}
+
+// bound keeps the epoch itself from meaning "open".
+func bound(t device.Time) device.Time {
+	if t == 0 {
+		return 1
+	}
+	return t
+}
+
+// parseBack reads -24h as time.ParseDuration does, and -7d and -2w besides.
+func parseBack(s string) (time.Duration, error) {
+	unit := time.Duration(0)
+	switch {
+	case strings.HasSuffix(s, "d"):
+		unit = 24 * time.Hour
+	case strings.HasSuffix(s, "w"):
+		unit = 7 * 24 * time.Hour
+	default:
+		return time.ParseDuration(s)
+	}
+	n, err := strconv.ParseFloat(s[:len(s)-1], 64)
+	if err != nil || math.Abs(n) > 40_000 {
+		return 0, errTime
+	}
+	return time.Duration(n * float64(unit)), nil
+}

@@ -1,0 +1,193 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	_ "embed"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// cookieName holds the token in a browser that has followed the access link.
+const cookieName = "naru_token"
+
+// forwardHeaders tell that a proxy stands between, whose own address is then no
+// proof of where the viewer is.
+var forwardHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"}
+
+//go:embed denied.html
+var deniedPage []byte
+
+// Config sets up a Guard.
+type Config struct {
+	// Token is the access token.
+	Token string
+	// Origins are patterns of origins whose pages may use the API, such as
+	// https://*.example.org or http://localhost:5173; see path.Match. Empty means
+	// the gateway's own page only.
+	Origins []string
+}
+
+// Guard lets requests through to a handler, or not.
+type Guard struct {
+	token   [sha256.Size]byte
+	origins []string
+}
+
+// New returns a guard.
+func New(cfg Config) *Guard {
+	return &Guard{token: sha256.Sum256([]byte(cfg.Token)), origins: cfg.Origins}
+}
+
+// Wrap returns a handler that passes to next what may pass.
+func (g *Guard) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		foreign := origin != "" && !sameOrigin(origin, r.Host)
+		if foreign && g.allowed(origin) {
+			g.cors(w, origin)
+			if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			foreign = false
+		}
+		if foreign && (changes(r) || r.Header.Get("Upgrade") != "") {
+			deny(w, http.StatusForbidden, "this origin may not use the API")
+			return
+		}
+		switch {
+		case fromHere(r):
+			next.ServeHTTP(w, r)
+		case !g.valid(r):
+			g.denied(w, r)
+		case wantsPage(r) && r.URL.Query().Has("token"):
+			keepInCookie(w, r)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func changes(r *http.Request) bool {
+	return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
+}
+
+// fromHere reports whether the request comes from this machine, see the package
+// comment.
+func fromHere(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() || !loopbackHost(r.Host) {
+		return false
+	}
+	for _, h := range forwardHeaders {
+		if r.Header.Get(h) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func loopbackHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// valid reports whether the request carries the token: in the header
+// Authorization, in the query or in the cookie.
+func (g *Guard) valid(r *http.Request) bool {
+	token := r.URL.Query().Get("token")
+	if scheme, rest, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok &&
+		(strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Token")) {
+		token = strings.TrimSpace(rest)
+	}
+	if token == "" {
+		if c, err := r.Cookie(cookieName); err == nil {
+			token = c.Value
+		}
+	}
+	got := sha256.Sum256([]byte(token))
+	return subtle.ConstantTimeCompare(got[:], g.token[:]) == 1
+}
+
+// sameOrigin reports whether the page at origin was served by this host.
+func sameOrigin(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, host)
+}
+
+func (g *Guard) allowed(origin string) bool {
+	for _, p := range g.origins {
+		if ok, err := path.Match(strings.ToLower(p), strings.ToLower(origin)); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Guard) cors(w http.ResponseWriter, origin string) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID")
+	h.Set("Access-Control-Max-Age", "600")
+	h.Add("Vary", "Origin")
+}
+
+func wantsPage(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// keepInCookie moves the token of an access link from the address, where it
+// would end in histories and logs, into a cookie.
+func keepInCookie(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName, Value: q.Get("token"), Path: "/", MaxAge: 365 * 24 * 3600,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
+	})
+	q.Del("token")
+	// Relative, so that it holds below a proxy's path as well.
+	target := "./" + path.Base(r.URL.Path)
+	if strings.HasSuffix(r.URL.Path, "/") {
+		target = "./"
+	}
+	if len(q) > 0 {
+		target += "?" + q.Encode()
+	}
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+func (g *Guard) denied(w http.ResponseWriter, r *http.Request) {
+	if !wantsPage(r) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="naru"`)
+		deny(w, http.StatusUnauthorized, "the access token is missing or wrong")
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = w.Write(deniedPage)
+}
+
+// deny answers with one of our own fixed texts.
+func deny(w http.ResponseWriter, status int, msg string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(`{"error":"` + msg + `"}` + "\n"))
+}
