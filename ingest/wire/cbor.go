@@ -3,17 +3,19 @@ package wire
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 )
 
 // cborTokens walks over one CBOR data item (RFC 8949). It accepts the encodings
-// of the RFC's section 3, definite and indefinite; tags are looked through.
+// of the RFC's section 3, definite and indefinite; tags other than those of fractions are
+// looked through.
 type cborTokens struct {
 	buf     []byte
 	pos     int
 	at      int
 	msg     string
-	short   bool // the error is that the item goes on behind buf
-	scratch *[]byte
+	short   bool    // the error is that the item goes on behind buf
+	scratch *[]byte // takes texts of indefinite length; nil: they are passed over
 	depth   int
 	open    [maxDepth]cborContainer
 }
@@ -33,6 +35,17 @@ func (c *cborTokens) reset(buf []byte, pos int, scratch *[]byte) {
 
 func (c *cborTokens) where() (int, string) { return c.at, c.msg }
 func (c *cborTokens) behind() int          { return c.pos }
+
+func (c *cborTokens) skip(t token) bool {
+	if t.kind == tokenObject || t.kind == tokenArray {
+		for until := c.depth - 1; c.depth > until; {
+			if t = c.next(); t.kind == tokenError {
+				return false
+			}
+		}
+	}
+	return t.kind != tokenError
+}
 
 func (c *cborTokens) fail(msg string) token {
 	c.msg = msg
@@ -71,74 +84,103 @@ func (c *cborTokens) next() token {
 }
 
 // head reads the major type, the additional information and the argument of the
-// item at pos; tags in front are passed over, except that fraction tells of a
-// decimal fraction.
-func (c *cborTokens) head() (major, info byte, arg uint64, fraction, ok bool) {
-	for {
-		if c.pos >= len(c.buf) {
+// item at pos.
+func (c *cborTokens) head() (major, info byte, arg uint64, ok bool) {
+	if c.pos >= len(c.buf) {
+		c.tooShort()
+		return 0, 0, 0, false
+	}
+	major, info = c.buf[c.pos]>>5, c.buf[c.pos]&31
+	c.pos++
+	switch {
+	case info < 24:
+		return major, info, uint64(info), true
+	case info <= 27:
+		n := 1 << (info - 24)
+		if len(c.buf)-c.pos < n {
 			c.tooShort()
-			return 0, 0, 0, false, false
+			return 0, 0, 0, false
 		}
-		major, info = c.buf[c.pos]>>5, c.buf[c.pos]&31
-		c.pos++
-		arg = uint64(info)
+		var b [8]byte
+		copy(b[8-n:], c.buf[c.pos:c.pos+n])
+		c.pos += n
+		return major, info, binary.BigEndian.Uint64(b[:]), true
+	case info < 31, major < 2, major == 6:
+		c.fail("reserved additional information")
+		return 0, 0, 0, false
+	}
+	return major, info, 0, true
+}
+
+// The tags that are not just looked through.
+const (
+	cborDecimalFraction = 4
+	cborBigfloat        = 5
+)
+
+func (c *cborTokens) item() token {
+	fraction := uint64(0)
+	for {
+		content := c.pos
+		major, info, arg, ok := c.head()
 		switch {
-		case info >= 24 && info <= 27:
-			n := 1 << (info - 24)
-			if len(c.buf)-c.pos < n {
-				c.tooShort()
-				return 0, 0, 0, false, false
+		case !ok:
+			return token{kind: tokenError}
+		case major == 6:
+			fraction = 0
+			if arg == cborDecimalFraction || arg == cborBigfloat {
+				fraction = arg
 			}
-			var b [8]byte
-			copy(b[8-n:], c.buf[c.pos:c.pos+n])
-			arg = binary.BigEndian.Uint64(b[:])
-			c.pos += n
-		case info >= 28 && info <= 30, info == 31 && (major < 2 || major == 6):
-			c.fail("reserved additional information")
-			return 0, 0, 0, false, false
+			continue
+		case fraction != 0:
+			c.pos = content
+			return c.fraction(fraction)
 		}
-		if major != 6 {
-			return major, info, arg, fraction, true
+		switch major {
+		case 0, 1:
+			return cborInteger(major, arg)
+		case 2, 3:
+			return c.str(major, info, arg)
+		case 4, 5:
+			return c.container(major == 5, info == 31, arg)
 		}
-		fraction = arg == 4
+		return c.simple(info, arg)
 	}
 }
 
-func (c *cborTokens) item() token {
-	major, info, arg, fraction, ok := c.head()
-	if !ok {
-		return token{kind: tokenError}
+// cborInteger returns an integer as int64 where it fits, else as float64, like
+// one in JSON.
+func cborInteger(major byte, arg uint64) token {
+	var v Value
+	switch {
+	case arg > math.MaxInt64 && major == 1:
+		v = floatValue(-1 - float64(arg))
+	case arg > math.MaxInt64:
+		v = floatValue(float64(arg))
+	case major == 1:
+		v = intValue(-1 - int64(arg))
+	default:
+		v = intValue(int64(arg))
 	}
-	if fraction {
-		return c.decimalFraction(major, arg)
-	}
-	switch major {
-	case 0:
-		if arg > math.MaxInt64 {
-			return c.fail("an integer exceeds 64 bits with sign")
-		}
-		return token{kind: tokenNumber, value: intValue(int64(arg))}
-	case 1:
-		if arg > math.MaxInt64 {
-			return c.fail("an integer exceeds 64 bits with sign")
-		}
-		return token{kind: tokenNumber, value: intValue(-1 - int64(arg))}
-	case 2, 3:
-		return c.str(major, info, arg)
-	case 4, 5:
-		return c.container(major == 5, info == 31, arg)
-	}
-	return c.simple(info, arg)
+	return token{kind: tokenNumber, value: v}
 }
 
 func (c *cborTokens) container(isMap, indefinite bool, arg uint64) token {
 	if c.depth == maxDepth {
 		return c.fail("nested more than 16 deep")
 	}
-	left := -1
+	left, kind := -1, tokenArray
+	if isMap {
+		kind = tokenObject
+	}
 	if !indefinite {
-		if arg > uint64(math.MaxInt32) {
-			return c.fail("a container of more than 2^31 items")
+		// An item takes a byte at least, so that left stays below len(buf).
+		rest := uint64(len(c.buf) - c.pos)
+		if isMap {
+			rest /= 2
+		}
+		if arg > rest {
+			return c.tooShort()
 		}
 		left = int(arg)
 		if isMap {
@@ -147,10 +189,7 @@ func (c *cborTokens) container(isMap, indefinite bool, arg uint64) token {
 	}
 	c.open[c.depth] = cborContainer{isMap: isMap, left: left}
 	c.depth++
-	if isMap {
-		return token{kind: tokenObject}
-	}
-	return token{kind: tokenArray}
+	return token{kind: kind}
 }
 
 func (c *cborTokens) str(major, info byte, arg uint64) token {
@@ -165,25 +204,33 @@ func (c *cborTokens) str(major, info byte, arg uint64) token {
 		}
 		return token{kind: kind, text: b}
 	}
-	at := len(*c.scratch)
+	var out []byte
+	if c.scratch != nil {
+		out = *c.scratch
+	}
+	at := len(out)
 	for {
 		if c.pos < len(c.buf) && c.buf[c.pos] == cborBreak {
 			c.pos++
-			out := *c.scratch
+			if c.scratch != nil {
+				*c.scratch = out
+			}
 			return token{kind: kind, text: out[at:len(out):len(out)]}
 		}
-		m, i, n, tagged, ok := c.head()
+		m, i, n, ok := c.head()
 		if !ok {
 			return token{kind: tokenError}
 		}
-		if m != major || i == 31 || tagged {
+		if m != major || i == 31 {
 			return c.fail("a chunk of a string is no string")
 		}
 		b, ok := c.bytes(n)
 		if !ok {
 			return token{kind: tokenError}
 		}
-		*c.scratch = append(*c.scratch, b...)
+		if c.scratch != nil {
+			out = append(out, b...)
+		}
 	}
 }
 
@@ -240,32 +287,47 @@ func halfFloat(h uint16) float64 {
 	return f
 }
 
-// decimalFraction reads tag 4, [exponent, mantissa].
-func (c *cborTokens) decimalFraction(major byte, arg uint64) token {
-	if major != 4 || arg != 2 {
-		return c.fail("a decimal fraction must be [exponent, mantissa]")
+// fraction reads the content of tag 4 or 5, [exponent, mantissa]. Anything else
+// under such a tag is well-formed but no reading.
+func (c *cborTokens) fraction(tag uint64) token {
+	at, content := c.at, c.pos
+	exponent, mantissa, ok := c.fractionParts()
+	switch {
+	case ok && tag == cborBigfloat:
+		const beyond = 5000 // any mantissa of 64 bits is then 0 or an infinity
+		e := int(max(-beyond, min(exponent, beyond)))
+		return token{kind: tokenNumber, value: floatValue(math.Ldexp(float64(mantissa), e))}
+	case ok:
+		var digits [48]byte
+		text := append(strconv.AppendInt(digits[:0], mantissa, 10), 'e')
+		f, _ := parseFloat(strconv.AppendInt(text, exponent, 10)) // an infinity when out of range
+		return token{kind: tokenNumber, value: floatValue(f)}
+	case c.msg != "":
+		return token{kind: tokenError}
+	}
+	c.pos = content
+	if !c.skip(c.item()) {
+		return token{kind: tokenError}
+	}
+	c.at = at
+	return token{kind: tokenOther}
+}
+
+func (c *cborTokens) fractionParts() (exponent, mantissa int64, ok bool) {
+	major, info, n, ok := c.head()
+	if !ok || major != 4 || info != 2 || n != 2 {
+		return 0, 0, false
 	}
 	var parts [2]int64
 	for i := range parts {
-		m, _, n, tagged, ok := c.head()
-		switch {
-		case !ok:
-			return token{kind: tokenError}
-		case m > 1 || tagged || n > math.MaxInt64:
-			return c.fail("a decimal fraction must hold two integers of 64 bits")
+		major, _, n, ok := c.head()
+		if !ok || major > 1 || n > math.MaxInt64 {
+			return 0, 0, false
 		}
 		parts[i] = int64(n)
-		if m == 1 {
+		if major == 1 {
 			parts[i] = -1 - int64(n)
 		}
 	}
-	if parts[0] < -400 || parts[0] > 400 {
-		return c.fail("the exponent of a decimal fraction is out of range")
-	}
-	digits := appendScientific(nil, parts[1], parts[0])
-	f, ok := parseFloat(digits)
-	if !ok {
-		return c.fail("a decimal fraction is out of range")
-	}
-	return token{kind: tokenNumber, value: floatValue(f)}
+	return parts[0], parts[1], true
 }

@@ -2,7 +2,8 @@ package wire
 
 import (
 	"bytes"
-	"strconv"
+
+	"github.com/naru-telemetry/naru/device"
 )
 
 // Decoder reads the messages of one payload after the other. It keeps its
@@ -19,7 +20,9 @@ type Decoder struct {
 	pos     int
 	lines   bool // a message ends with its line
 	line    int  // number of the line at lineAt
-	lineAt  int  // where that line begins in buf
+	lineAt  int  // where that line begins in buf; no newline stands before pos
+	lineEnd int  // with lines, where the line ends that was looked at last
+	midLine bool // with lines, a text message has been read on this line
 	msg     Message
 	err     *SyntaxError
 	tags    []tag
@@ -36,7 +39,6 @@ type arrayState struct {
 	open  bool
 	cbor  bool
 	senml bool
-	any   bool // one element has been read
 }
 
 // Reset begins a new payload. The decoder and its messages refer to payload
@@ -44,7 +46,7 @@ type arrayState struct {
 // end of its line; without, as in a datagram, a JSON text may.
 func (d *Decoder) Reset(payload []byte, lines bool) {
 	d.buf, d.pos, d.lines = payload, 0, lines
-	d.line, d.lineAt = 1, 0
+	d.line, d.lineAt, d.lineEnd, d.midLine = 1, 0, -1, false
 	d.array = arrayState{}
 }
 
@@ -54,20 +56,15 @@ func (d *Decoder) Next() bool {
 	d.err = nil
 	d.scratch = d.scratch[:0]
 	d.msg = Message{Fields: d.msg.Fields[:0]}
-	if d.array.open {
-		if d.nextElement() {
-			return true
-		}
-		if d.err != nil {
-			return true
-		}
+	if d.array.open && d.nextElement() {
+		return true
 	}
 	for d.pos < len(d.buf) {
 		switch c := d.buf[d.pos]; {
 		case c == '\n':
 			d.pos++
 			d.newLine()
-		case c == ' ' || c == '\r' || c == '\t' || c == 0:
+		case isBlank(c):
 			d.pos++
 		case c == '#':
 			d.skipLine()
@@ -75,10 +72,16 @@ func (d *Decoder) Next() bool {
 			if d.decodeJSON() {
 				return true
 			}
+		case d.midLine: // what follows a JSON text on its line
+			d.decodeLine()
+			return true
 		case isCBOR(d.buf[d.pos:]):
 			if d.decodeCBOR() {
 				return true
 			}
+		case c == byteOrderMark[0] && bytes.HasPrefix(d.buf[d.pos:], []byte(byteOrderMark)):
+			d.pos += len(byteOrderMark)
+			d.midLine = d.lines
 		default:
 			d.decodeLine()
 			return true
@@ -102,9 +105,17 @@ func isCBOR(b []byte) bool {
 	return b[0] >= 0x80 && b[0] <= 0xbf || len(b) > 2 && b[0] == 0xd9 && b[1] == 0xd9 && b[2] == 0xf7
 }
 
+// byteOrderMark is what some editors and shells begin a UTF-8 text with.
+const byteOrderMark = "\xef\xbb\xbf"
+
+// isBlank reports whether c may stand between messages; firmware written in C
+// likes to send the NUL behind its strings.
+func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == 0 }
+
 func (d *Decoder) newLine() {
 	d.line++
 	d.lineAt = d.pos
+	d.midLine = false
 }
 
 func (d *Decoder) skipLine() {
@@ -115,18 +126,28 @@ func (d *Decoder) skipLine() {
 	}
 }
 
-// end returns where the message at pos may reach to.
+// end returns where the message at pos may reach to. The end of a line is looked
+// for once, however many texts stand on it.
 func (d *Decoder) end() int {
-	if d.lines {
+	if !d.lines {
+		return len(d.buf)
+	}
+	if d.pos > d.lineEnd {
+		d.lineEnd = len(d.buf)
 		if i := bytes.IndexByte(d.buf[d.pos:], '\n'); i >= 0 {
-			return d.pos + i
+			d.lineEnd = d.pos + i
 		}
 	}
-	return len(d.buf)
+	return d.lineEnd
 }
 
-// advance moves to pos and counts the lines that it passes.
-func (d *Decoder) advance(pos int) {
+// advance moves to pos. In text it counts the lines that it passes; a CBOR item
+// has none, and what stands behind it begins a line.
+func (d *Decoder) advance(f Format, pos int) {
+	if f.binary() {
+		d.pos, d.lineAt = pos, pos
+		return
+	}
 	for {
 		i := bytes.IndexByte(d.buf[d.pos:pos], '\n')
 		if i < 0 {
@@ -138,20 +159,18 @@ func (d *Decoder) advance(pos int) {
 	d.pos = pos
 }
 
-// fail records why the message at pos cannot be read.
+// fail records why the message at pos cannot be read. Lines are counted from
+// pos, so that the cost is that of the message, not of the payload.
 func (d *Decoder) fail(f Format, at int, msg string) {
 	e := &SyntaxError{Format: f, Line: d.line, Byte: at + 1, Msg: msg}
-	if f == FormatLine || f == FormatJSON || f == FormatSenML {
-		start := d.lineAt
-		for {
-			i := bytes.IndexByte(d.buf[start:at], '\n')
-			if i < 0 {
-				break
-			}
-			start += i + 1
-			e.Line++
+	if !f.binary() {
+		passed := d.buf[d.pos:at]
+		if i := bytes.LastIndexByte(passed, '\n'); i >= 0 {
+			e.Line += bytes.Count(passed, []byte{'\n'})
+			e.Byte = len(passed) - i
+		} else {
+			e.Byte = at - d.lineAt + 1
 		}
-		e.Byte = at - start + 1
 	}
 	d.msg.Format = f
 	d.err = e
@@ -166,42 +185,18 @@ func (d *Decoder) addField(metric []byte, v Value) bool {
 	return true
 }
 
+// cutName shortens a name that is too long for a metric to the shortest that is
+// still too long. One long name may be part of thousands of readings; without
+// the cut each of them would hold a copy of it.
+func cutName(b []byte) []byte { return b[:min(len(b), device.MaxMetricLen+1)] }
+
 // keep copies b into the scratch space, where it lives as long as the message.
 func (d *Decoder) keep(b []byte) []byte {
 	at := len(d.scratch)
 	d.scratch = append(d.scratch, b...)
-	return d.scratch[at:len(d.scratch):len(d.scratch)]
+	return d.since(at)
 }
 
-// parseFloat reads a decimal number; false when it is none or out of range.
-func parseFloat(b []byte) (float64, bool) {
-	f, err := strconv.ParseFloat(string(b), 64)
-	return f, err == nil
-}
-
-// parseInt reads a decimal integer without leading plus; false when it is none
-// or does not fit.
-func parseInt(b []byte) (int64, bool) {
-	i, neg := 0, len(b) > 0 && b[0] == '-'
-	if neg {
-		i = 1
-	}
-	if i == len(b) || len(b)-i > 19 {
-		return 0, false
-	}
-	var n uint64
-	for ; i < len(b); i++ {
-		c := b[i] - '0'
-		if c > 9 {
-			return 0, false
-		}
-		n = n*10 + uint64(c)
-	}
-	switch {
-	case neg && n <= 1<<63:
-		return -int64(n), true
-	case !neg && n < 1<<63:
-		return int64(n), true
-	}
-	return 0, false
-}
+// since returns what has been put into the scratch space from at on. It stays
+// what it is when the scratch space grows.
+func (d *Decoder) since(at int) []byte { return d.scratch[at:len(d.scratch):len(d.scratch)] }

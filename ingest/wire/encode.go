@@ -33,7 +33,8 @@ func AppendRefusal(dst []byte, reason string, seq uint64, hasSeq bool) []byte {
 }
 
 // AppendJSON appends m as one plain JSON object without a newline. The metric
-// names become member names as they are. It does not check m.
+// names become member names as they are, so that none may be a reserved one. It
+// does not check m.
 func AppendJSON(dst []byte, m *Message) []byte {
 	dst = append(dst, '{')
 	if len(m.Device) > 0 {
@@ -73,100 +74,6 @@ func AppendJSON(dst []byte, m *Message) []byte {
 		dst = dst[:len(dst)-1]
 	}
 	return append(dst, '}')
-}
-
-// AppendLine appends m as one line of line protocol without a newline. A metric
-// with a dot becomes measurement and field at its first dot, one without becomes
-// a measurement with the field value; tags in braces become tags. m.Time must be
-// whole. It does not check m.
-func AppendLine(dst []byte, m *Message) []byte {
-	for i, f := range m.Fields {
-		name, tags := splitTags(string(f.Metric))
-		measurement, field, ok := strings.Cut(name, ".")
-		if !ok {
-			field = "value"
-		}
-		if i > 0 {
-			dst = append(dst, '\n')
-		}
-		dst = appendEscaped(dst, measurement, ", ")
-		dst = appendLineTags(dst, m, tags)
-		dst = append(dst, ' ')
-		dst = appendEscaped(dst, field, ",= ")
-		dst = append(dst, '=')
-		if f.Value.Kind == device.KindText {
-			dst = appendQuoted(dst, f.Value.Text)
-		} else {
-			dst = appendNumber(dst, f.Value, "i")
-		}
-		if m.Time.Set {
-			dst = append(dst, ' ')
-			dst = strconv.AppendInt(dst, m.Time.Int, 10)
-		}
-	}
-	return dst
-}
-
-func appendLineTags(dst []byte, m *Message, tags string) []byte {
-	pair := func(k, v string) {
-		dst = append(dst, ',')
-		dst = appendEscaped(dst, k, ",= ")
-		dst = append(dst, '=')
-		dst = appendEscaped(dst, v, ",= ")
-	}
-	if len(m.Device) > 0 {
-		pair("device", string(m.Device))
-	}
-	if m.HasSeq {
-		pair("seq", strconv.FormatUint(m.Seq, 10))
-	}
-	if m.Ack {
-		pair("ack", "1")
-	}
-	if len(m.Token) > 0 {
-		pair("token", string(m.Token))
-	}
-	for tags != "" {
-		var t string
-		t, tags, _ = strings.Cut(tags, ",")
-		k, v, _ := strings.Cut(t, "=")
-		pair(k, v)
-	}
-	return dst
-}
-
-// splitTags parts cpu.usage{cpu=cpu0} into cpu.usage and cpu=cpu0.
-func splitTags(metric string) (name, tags string) {
-	i := strings.IndexByte(metric, '{')
-	if i <= 0 || !strings.HasSuffix(metric, "}") {
-		return metric, ""
-	}
-	return metric[:i], metric[i+1 : len(metric)-1]
-}
-
-func appendEscaped(dst []byte, s, special string) []byte {
-	for i := range len(s) {
-		if strings.IndexByte(special, s[i]) >= 0 {
-			dst = append(dst, '\\')
-		}
-		dst = append(dst, s[i])
-	}
-	return dst
-}
-
-func appendQuoted(dst, text []byte) []byte {
-	dst = append(dst, '"')
-	for _, c := range text {
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		default:
-			dst = append(dst, c)
-		}
-	}
-	return append(dst, '"')
 }
 
 // appendNumber appends a number or boolean so that its kind can be told again:
@@ -209,16 +116,10 @@ func (t Time) append(dst []byte) []byte {
 	return dst
 }
 
-// appendScientific writes mantissa·10^exponent.
-func appendScientific(dst []byte, mantissa, exponent int64) []byte {
-	dst = strconv.AppendInt(dst, mantissa, 10)
-	dst = append(dst, 'e')
-	return strconv.AppendInt(dst, exponent, 10)
-}
-
 // AppendCBOR appends m as one plain CBOR map in preferred serialization
 // (RFC 8949, section 4.1) except that floats always take 64 bits. A fractional
-// time is written as a float. It does not check m.
+// time is written as a float, which carries microseconds. No metric may be a
+// reserved name. It does not check m.
 func AppendCBOR(dst []byte, m *Message) []byte {
 	pairs := len(m.Fields)
 	for _, present := range []bool{len(m.Device) > 0, m.Time.Set, m.HasSeq, m.Ack, len(m.Token) > 0} {

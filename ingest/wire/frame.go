@@ -9,7 +9,7 @@ import "bytes"
 // further.
 func Frame(buf []byte) (int, error) {
 	skip := 0
-	for skip < len(buf) && (buf[skip] == '\n' || buf[skip] == '\r') {
+	for skip < len(buf) && isBlank(buf[skip]) {
 		skip++
 	}
 	if skip == len(buf) {
@@ -32,8 +32,10 @@ func Frame(buf []byte) (int, error) {
 		if i < 0 {
 			break
 		}
-		at += i + 1
-		end = at
+		end = at + i + 1
+		for at = end; at < len(buf) && isBlank(buf[at]); {
+			at++
+		}
 	}
 	return end, nil
 }
@@ -42,9 +44,8 @@ func Frame(buf []byte) (int, error) {
 // too early.
 func itemLen(b []byte) (int, error) {
 	var c cborTokens
-	var scratch []byte
-	c.reset(b, 0, &scratch)
-	if skipValue(&c, c.next()) {
+	c.reset(b, 0, nil)
+	if c.skip(c.next()) {
 		return c.pos, nil
 	}
 	if c.short {

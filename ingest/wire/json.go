@@ -36,6 +36,17 @@ func (j *jsonTokens) reset(buf []byte, pos int, scratch *[]byte) {
 func (j *jsonTokens) where() (int, string) { return j.at, j.msg }
 func (j *jsonTokens) behind() int          { return j.pos }
 
+func (j *jsonTokens) skip(t token) bool {
+	if t.kind == tokenObject || t.kind == tokenArray {
+		for until := j.depth - 1; j.depth > until; {
+			if t = j.next(); t.kind == tokenError {
+				return false
+			}
+		}
+	}
+	return t.kind != tokenError
+}
+
 func (j *jsonTokens) fail(at int, msg string) token {
 	j.at, j.msg = min(at, len(j.buf)), msg
 	return token{kind: tokenError}
@@ -155,7 +166,8 @@ func (j *jsonTokens) literal(word string, t token) token {
 	return t
 }
 
-// number reads an integer as int64 where it fits and everything else as float64.
+// number reads an integer as int64 where it fits and everything else as float64,
+// which is an infinity for what exceeds it.
 func (j *jsonTokens) number() token {
 	start := j.pos
 	if j.peek() == '-' {
@@ -189,10 +201,7 @@ func (j *jsonTokens) number() token {
 			return token{kind: tokenNumber, text: raw, value: intValue(n)}
 		}
 	}
-	f, ok := parseFloat(raw)
-	if !ok {
-		return j.fail(start, "a number is out of range")
-	}
+	f, _ := parseFloat(raw) // an infinity when out of range
 	return token{kind: tokenNumber, text: raw, value: floatValue(f)}
 }
 
@@ -202,6 +211,47 @@ func (j *jsonTokens) digits() bool {
 		j.pos++
 	}
 	return j.pos > start
+}
+
+// maxMalformed bounds how far is looked for the end of a malformed element. An
+// object of a device is smaller; without a bound a payload of nothing but
+// malformed elements would be searched to its end for each of them.
+const maxMalformed = 4096
+
+// resume takes the walk up again behind the malformed element of the outermost
+// array that began at start. The element's end is where its brackets are even,
+// texts aside. It reports false when there is no such end, as with a text that
+// lacks its quote.
+func (j *jsonTokens) resume(start int) bool {
+	var open [maxDepth]byte
+	depth, inText := 0, false
+	for i := start; i < min(len(j.buf), start+maxMalformed); i++ {
+		c := j.buf[i]
+		switch {
+		case inText && c == '\\':
+			i++
+		case inText && c < 0x20:
+			return false
+		case c == '"':
+			inText = !inText
+		case inText:
+		case c == '{' || c == '[':
+			if depth == maxDepth {
+				return false
+			}
+			open[depth] = c + 2 // both close two bytes after they open
+			depth++
+		case c == '}' || c == ']':
+			if depth == 0 || open[depth-1] != c {
+				return false
+			}
+			if depth--; depth == 0 {
+				j.pos, j.msg, j.depth, j.state = i+1, "", 1, jsonRest
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // text reads a string. Without escapes it is a part of the payload.

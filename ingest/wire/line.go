@@ -2,12 +2,12 @@ package wire
 
 import (
 	"bytes"
-	"unicode/utf8"
-
-	"github.com/naru-telemetry/naru/device"
 )
 
-type tag struct{ key, value []byte }
+type tag struct {
+	key, value []byte
+	at         int // place of the value in the payload
+}
 
 // maxTags bounds the tags of one line; more would not fit a metric anyway.
 const maxTags = 64
@@ -73,7 +73,7 @@ func (s *lineScanner) escapedToken(d *Decoder, start int, stop uint8) []byte {
 		d.scratch = append(d.scratch, c)
 		s.pos++
 	}
-	return d.scratch[at:len(d.scratch):len(d.scratch)]
+	return d.since(at)
 }
 
 // decodeLine reads the line at pos and moves behind it. A quoted text may hold
@@ -90,7 +90,7 @@ func (d *Decoder) decodeLine() {
 		return
 	}
 	d.msg.Raw = d.buf[start:s.pos]
-	d.advance(s.pos)
+	d.advance(FormatLine, s.pos)
 	d.skipLine()
 }
 
@@ -105,7 +105,11 @@ func (d *Decoder) scanLine(s *lineScanner) (int, string) {
 	if at, msg := d.scanTags(s); msg != "" {
 		return at, msg
 	}
-	suffix := d.takeTags()
+	suffix, at, msg := d.takeTags()
+	if msg != "" {
+		return at, msg
+	}
+	measurement, suffix = cutName(measurement), cutName(suffix)
 	for s.pos < s.end && s.buf[s.pos] == ' ' {
 		s.pos++
 	}
@@ -140,7 +144,7 @@ func (d *Decoder) scanTags(s *lineScanner) (int, string) {
 		if len(d.tags) == maxTags {
 			return at, "more than 64 tags"
 		}
-		d.tags = append(d.tags, tag{key, value})
+		d.tags = append(d.tags, tag{key, value, at})
 	}
 	if s.pos >= s.end {
 		return s.pos, "fields are missing: want measurement[,tag=value] field=value [time]"
@@ -152,19 +156,26 @@ func (d *Decoder) scanTags(s *lineScanner) (int, string) {
 }
 
 // takeTags takes the reserved tags out and returns the others as {k=v,k=v},
-// sorted by key; empty when there are none.
-func (d *Decoder) takeTags() []byte {
+// sorted by key; empty when there are none. The other results are the place of a
+// reserved tag that is wrong, and why it is.
+func (d *Decoder) takeTags() ([]byte, int, string) {
 	rest := d.tags[:0]
 	rank := 0
 	for _, t := range d.tags {
 		switch string(t.key) {
 		case "seq":
-			if n, ok := parseInt(t.value); ok && n >= 0 {
-				d.msg.Seq, d.msg.HasSeq = uint64(n), true
-				continue
+			n, ok := parseInt(t.value)
+			if !ok || n < 0 {
+				return nil, t.at, "the tag seq must be an integer, not negative"
 			}
+			d.msg.Seq, d.msg.HasSeq = uint64(n), true
+			continue
 		case "ack":
-			d.msg.Ack = len(t.value) == 1 && (t.value[0] == '1' || t.value[0] == 't')
+			v, ok := parseBool(t.value)
+			if !ok {
+				return nil, t.at, "the tag ack must be 1, 0, true or false"
+			}
+			d.msg.Ack = v
 			continue
 		case "token":
 			d.msg.Token = t.value
@@ -183,8 +194,14 @@ func (d *Decoder) takeTags() []byte {
 		}
 		rest[i] = t
 	}
+	return d.joinTags(rest, rank), 0, ""
+}
+
+// joinTags returns the tags as {k=v,k=v}, without those of the rank that names
+// the device.
+func (d *Decoder) joinTags(tags []tag, rank int) []byte {
 	at := len(d.scratch)
-	for _, t := range rest {
+	for _, t := range tags {
 		if rank > 0 && deviceRank(t.key) == rank {
 			continue
 		}
@@ -192,16 +209,14 @@ func (d *Decoder) takeTags() []byte {
 		if len(d.scratch) == at {
 			sep = '{'
 		}
-		d.scratch = append(d.scratch, sep)
-		d.scratch = append(d.scratch, t.key...)
-		d.scratch = append(d.scratch, '=')
-		d.scratch = append(d.scratch, t.value...)
+		d.scratch = append(append(d.scratch, sep), t.key...)
+		d.scratch = append(append(d.scratch, '='), t.value...)
 	}
 	if len(d.scratch) == at {
 		return nil
 	}
 	d.scratch = append(d.scratch, '}')
-	return d.scratch[at:len(d.scratch):len(d.scratch)]
+	return d.since(at)
 }
 
 // deviceRank orders the tags that may name the device; 0 for any other.
@@ -243,112 +258,12 @@ func (d *Decoder) scanField(s *lineScanner, measurement, suffix []byte) (int, st
 			d.scratch = append(d.scratch, key...)
 		}
 		d.scratch = append(d.scratch, suffix...)
-		name = d.scratch[start:len(d.scratch):len(d.scratch)]
+		name = cutName(d.since(start))
 	}
 	if !d.addField(name, v) {
 		return at, "more than 4096 fields"
 	}
 	return 0, ""
-}
-
-// scanValue reads a field's value: a quoted text, a boolean or a number.
-func (d *Decoder) scanValue(s *lineScanner) (Value, string) {
-	if s.pos >= s.end {
-		return Value{}, "a field value is missing"
-	}
-	if s.buf[s.pos] == '"' {
-		return s.quoted(d)
-	}
-	start := s.pos
-	for s.pos < s.end && s.buf[s.pos] != ',' && s.buf[s.pos] != ' ' && s.buf[s.pos] != '\n' && s.buf[s.pos] != '\r' {
-		s.pos++
-	}
-	raw := s.buf[start:s.pos]
-	if len(raw) == 0 {
-		return Value{}, "a field value is missing"
-	}
-	switch raw[0] {
-	case 't', 'T', 'f', 'F':
-		switch string(raw) {
-		case "t", "T", "true", "True", "TRUE":
-			return boolValue(true), ""
-		case "f", "F", "false", "False", "FALSE":
-			return boolValue(false), ""
-		}
-		return Value{}, "a field value is neither boolean nor number; texts want double quotes"
-	case '-', '.', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		return numberValue(raw)
-	}
-	return Value{}, "a field value is neither number nor boolean; texts want double quotes"
-}
-
-// numberValue reads 21.5, 40i or 40u.
-func numberValue(raw []byte) (Value, string) {
-	last := len(raw) - 1
-	if raw[last] == 'i' || raw[last] == 'u' {
-		n, ok := parseInt(raw[:last])
-		if !ok || raw[last] == 'u' && raw[0] == '-' {
-			return Value{}, "an integer is malformed or exceeds 64 bits"
-		}
-		return intValue(n), ""
-	}
-	if bytes.ContainsAny(raw, "_xXpPnN") { // ParseFloat knows more notations than the protocol
-		return Value{}, "a number is malformed"
-	}
-	f, ok := parseFloat(raw)
-	if !ok {
-		return Value{}, "a number is malformed or out of range"
-	}
-	return floatValue(f), ""
-}
-
-// quoted reads a text in double quotes, with \" \\ \n \r \t resolved.
-func (s *lineScanner) quoted(d *Decoder) (Value, string) {
-	s.pos++
-	start, at := s.pos, len(d.scratch)
-	copied := false
-	for ; s.pos < s.end; s.pos++ {
-		switch s.buf[s.pos] {
-		case '"':
-			text := s.buf[start:s.pos:s.pos]
-			if copied {
-				d.scratch = append(d.scratch, text...)
-				text = d.scratch[at:len(d.scratch):len(d.scratch)]
-			}
-			s.pos++
-			if !utf8.Valid(text) {
-				return Value{}, "a text is not UTF-8"
-			}
-			return Value{Kind: device.KindText, Text: text}, ""
-		case '\\':
-			if s.pos+1 >= s.end {
-				continue
-			}
-			c := unescaped(s.buf[s.pos+1])
-			if c == 0 {
-				continue
-			}
-			d.scratch = append(append(d.scratch, s.buf[start:s.pos]...), c)
-			copied = true
-			s.pos++
-			start = s.pos + 1
-		}
-	}
-	return Value{}, "a text lacks its closing quote"
-}
-
-func unescaped(c byte) byte {
-	switch c {
-	case '"', '\\':
-		return c
-	case 'n':
-		return '\n'
-	case 'r':
-		return '\r'
-	case 't':
-		return '\t'
-	}
-	return 0
 }
 
 // scanTime reads the optional time and demands the end of the line.

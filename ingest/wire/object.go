@@ -9,6 +9,7 @@ import (
 // decodeJSON reads the JSON text at pos: an object, or the beginning of an
 // array. It reports whether a message, good or bad, came of it.
 func (d *Decoder) decodeJSON() bool {
+	d.midLine = d.lines
 	d.json.reset(d.buf[:d.end()], d.pos, &d.scratch)
 	return d.beginText(&d.json, FormatJSON)
 }
@@ -21,20 +22,25 @@ func (d *Decoder) decodeCBOR() bool {
 
 func (d *Decoder) beginText(tk tokens, f Format) bool {
 	start := d.pos
-	switch t := tk.next(); t.kind {
+	t := tk.next()
+	switch t.kind {
 	case tokenObject:
-		d.readElement(tk, f, start)
+		d.readElement(tk, f)
 		return true
 	case tokenArray:
 		d.array = arrayState{open: true, cbor: f == FormatCBOR}
 		d.array.senml = d.looksLikeSenML()
 		d.senml.reset()
-		return d.nextElement() || d.err != nil
-	default:
-		d.failText(tk, f)
-		d.abandon(start)
+		return d.nextElement()
+	}
+	if !tk.skip(t) {
+		d.giveUp(tk, f)
 		return true
 	}
+	d.fail(f, start, "want a map or an array of maps")
+	d.msg.Raw = d.buf[start:tk.behind()]
+	d.advance(f, tk.behind())
+	return true
 }
 
 // nextElement reads the next element of the open array. It reports false at the
@@ -50,31 +56,25 @@ func (d *Decoder) nextElement() bool {
 	}
 	t := tk.next()
 	start, _ := tk.where()
-	switch t.kind {
-	case tokenEnd:
+	d.advance(f, start)
+	switch {
+	case t.kind == tokenEnd:
 		d.array.open = false
-		d.advance(tk.behind())
+		d.advance(f, tk.behind())
 		return false
-	case tokenError:
-		d.failText(tk, f)
-		d.abandon(start)
-		return true
-	case tokenObject:
-		d.readElement(tk, f, start)
-		return true
+	case t.kind == tokenObject:
+		d.readElement(tk, f)
+	case !tk.skip(t):
+		d.giveUp(tk, f)
+	default:
+		d.fail(f, start, "want an object in the array")
+		d.msg.Raw = d.buf[start:tk.behind()]
 	}
-	if !skipValue(tk, t) {
-		d.failText(tk, f)
-		d.abandon(start)
-		return true
-	}
-	d.fail(f, start, "want an object in the array")
-	d.msg.Raw = d.buf[start:tk.behind()]
 	return true
 }
 
-// readElement reads the object whose opening has been read.
-func (d *Decoder) readElement(tk tokens, f Format, start int) {
+// readElement reads the object at pos, whose opening has been read.
+func (d *Decoder) readElement(tk tokens, f Format) {
 	d.msg.Format = f
 	r := objectReader{d: d, tk: tk}
 	d.path = d.path[:0]
@@ -85,49 +85,63 @@ func (d *Decoder) readElement(tk tokens, f Format, start int) {
 		ok = r.members(true)
 	}
 	if !ok {
-		d.failText(tk, f)
-		d.abandon(start)
+		d.giveUp(tk, f)
 		return
 	}
-	d.msg.Raw = d.buf[start:tk.behind()]
+	d.msg.Raw = d.buf[d.pos:tk.behind()]
 	if r.bad != "" {
 		d.fail(f, r.badAt, r.bad)
 	}
 	if !d.array.open {
-		d.advance(tk.behind())
+		d.advance(f, tk.behind())
 	}
 }
 
-// failText records the error that the tokens met.
-func (d *Decoder) failText(tk tokens, f Format) {
+// giveUp records the error that the tokens met in the message at pos, and moves
+// to where reading can go on: the next element of the array, or else the next
+// line. A JSON text that begins the line on which the error was met is not part
+// of the malformed one. CBOR has no such marks. Records of SenML build on those
+// before them, so after a malformed one the others mean nothing.
+func (d *Decoder) giveUp(tk tokens, f Format) {
 	at, msg := tk.where()
 	d.fail(f, at, msg)
-}
-
-// abandon gives up the text that began at start: JSON is taken up again on the
-// next line, CBOR has no such mark.
-func (d *Decoder) abandon(start int) {
-	if d.err.Format == FormatJSON || d.err.Format == FormatSenML {
-		d.pos = max(d.pos, start)
-		at, _ := d.json.where()
-		d.advance(max(d.pos, min(at, len(d.buf))))
+	start := d.pos
+	switch {
+	case f.binary():
+		d.advance(f, len(d.buf))
+	case d.beginsText(f, at):
+		d.advance(f, at)
+	case f == FormatJSON && d.array.open && start < len(d.buf) && d.buf[start] == '{' && d.json.resume(start):
+		d.msg.Raw = d.buf[start:d.json.pos]
+		return
+	default:
+		d.advance(f, at)
 		d.skipLine()
-	} else {
-		d.pos = len(d.buf)
 	}
 	d.array.open = false
 	d.msg.Raw = d.buf[start:d.pos]
 }
 
+// beginsText reports whether a text may begin at the place where one of format f
+// was found malformed. A record of SenML is none by itself.
+func (d *Decoder) beginsText(f Format, at int) bool {
+	if at == 0 || at >= len(d.buf) || d.buf[at-1] != '\n' {
+		return false
+	}
+	return d.buf[at] == '[' || d.buf[at] == '{' && f == FormatJSON
+}
+
 // looksLikeSenML reports whether the array whose opening has been read holds
-// SenML records. It looks at the names of the first object.
+// SenML records. It looks at the names of the first object and goes back.
 func (d *Decoder) looksLikeSenML() bool {
 	if d.array.cbor {
-		probe := d.cbor
-		return probeSenML(&probe)
+		start := d.cbor
+		defer func() { d.cbor = start }()
+		return probeSenML(&d.cbor)
 	}
-	probe := d.json
-	return probeSenML(&probe)
+	start := d.json
+	defer func() { d.json = start }()
+	return probeSenML(&d.json)
 }
 
 func probeSenML(tk tokens) bool {
@@ -148,7 +162,7 @@ func probeSenML(tk tokens) bool {
 			label == senmlBaseTime && value.kind == tokenNumber:
 			found = true
 		}
-		if !skipValue(tk, value) {
+		if !tk.skip(value) {
 			return found
 		}
 	}
@@ -174,37 +188,30 @@ func (r *objectReader) complain(msg string) {
 // whether the reserved names mean something. It reports false on malformed
 // input.
 func (r *objectReader) members(outermost bool) bool {
+	var digits [20]byte
 	for {
 		key := r.tk.next()
-		var name []byte
-		switch key.kind {
-		case tokenEnd:
+		name := key.text
+		switch {
+		case key.kind == tokenEnd:
 			return true
-		case tokenError:
+		case key.kind == tokenText:
+		case key.kind == tokenNumber && key.value.Kind == device.KindInt:
+			name = strconv.AppendInt(digits[:0], int64(key.value.Bits), 10)
+		case !r.tk.skip(key):
 			return false
-		case tokenText:
-			name = key.text
-		case tokenNumber:
-			if key.value.Kind == device.KindInt {
-				name = strconv.AppendInt(nil, int64(key.value.Bits), 10)
-			}
-		}
-		if name == nil {
+		default:
 			r.complain("a member name must be a text or an integer")
-			if !skipValue(r.tk, key) {
-				return false
-			}
 		}
 		t := r.tk.next()
+		done, ok := false, true
 		if outermost {
-			if done, ok := r.reserved(name, t); done {
-				if !ok {
-					return false
-				}
-				continue
-			}
+			done, ok = r.reserved(name, t)
 		}
-		if !r.descend(name, t) {
+		if !done {
+			ok = r.descend(name, t)
+		}
+		if !ok {
 			return false
 		}
 	}
@@ -245,13 +252,13 @@ func (r *objectReader) value(t token) bool {
 	case tokenText:
 		r.add(textValue(t.text))
 	case tokenOther:
-		r.complain("the value of " + strconv.Quote(string(r.d.path)) + " is neither number, boolean nor text")
+		r.complain("the value of " + strconv.Quote(string(cutName(r.d.path))) + " is neither number, boolean nor text")
 	}
 	return true
 }
 
 func (r *objectReader) add(v Value) {
-	if !r.d.addField(r.d.keep(r.d.path), v) {
+	if !r.d.addField(r.d.keep(cutName(r.d.path)), v) {
 		r.complain("more than 4096 readings in one object")
 	}
 }
@@ -265,13 +272,20 @@ func (r *objectReader) reserved(name []byte, t token) (done, ok bool) {
 	case "device":
 		m.Device, good = deviceName(r.d, t)
 	case "time":
-		m.Time, good = timeOf(t)
+		if m.Time, good = timeOf(t); t.kind == tokenText {
+			m.Time, good = timeOfRFC3339(t.text)
+		}
 	case "seq":
 		good = t.kind == tokenNumber && t.value.Kind == device.KindInt && int64(t.value.Bits) >= 0
-		m.Seq, m.HasSeq = t.value.Bits, good
+		m.Seq, m.HasSeq = 0, good
+		if good {
+			m.Seq = t.value.Bits
+		}
 	case "token":
-		good = t.kind == tokenText
-		m.Token = t.text
+		m.Token, good = nil, t.kind == tokenText
+		if good {
+			m.Token = t.text
+		}
 	case "ack":
 		good = t.kind == tokenBool || t.kind == tokenNumber && t.value.Kind == device.KindInt
 		m.Ack = good && t.value.Bits != 0
@@ -281,7 +295,7 @@ func (r *objectReader) reserved(name []byte, t token) (done, ok bool) {
 	if !good && t.kind != tokenNull && t.kind != tokenError {
 		r.complain(reservedWants(name))
 	}
-	return true, skipValue(r.tk, t)
+	return true, r.tk.skip(t)
 }
 
 func reservedWants(name []byte) string {
@@ -289,7 +303,7 @@ func reservedWants(name []byte) string {
 	case "device":
 		return "device must be a text"
 	case "time":
-		return "time must be a number: seconds, milli-, micro- or nanoseconds since 1970, or seconds ago"
+		return "time must be a number (seconds, milli-, micro- or nanoseconds since 1970, or seconds ago) or a text like 2026-11-23T10:00:00Z"
 	case "seq":
 		return "seq must be an integer, not negative"
 	case "token":
@@ -306,7 +320,7 @@ func deviceName(d *Decoder, t token) ([]byte, bool) {
 	case t.kind == tokenNumber && t.value.Kind == device.KindInt:
 		at := len(d.scratch)
 		d.scratch = strconv.AppendInt(d.scratch, int64(t.value.Bits), 10)
-		return d.scratch[at:len(d.scratch):len(d.scratch)], true
+		return d.since(at), true
 	}
 	return nil, false
 }

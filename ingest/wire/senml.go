@@ -84,7 +84,15 @@ type senmlBase struct {
 	time  Time
 	value Value // no kind: none
 	sum   Value
+	// wrong tells by its bit, 1<<-label, which base fields were not understood.
+	// Records that inherit from them are refused rather than misattributed.
+	wrong uint8
 }
+
+// maxBaseName is what a base name is cut to. With any more bytes than these, a
+// device and a metric at their bounds and what parts them, no name is valid.
+// Without the cut each record would hold a copy of the long name.
+const maxBaseName = device.MaxIDLen + 1 + device.MaxMetricLen + 1
 
 func (b *senmlBase) reset() { *b = senmlBase{name: b.name[:0]} }
 
@@ -94,6 +102,7 @@ type senmlRecord struct {
 	time  Time
 	value Value
 	sum   Value
+	bases bool // it carries base fields
 }
 
 // record reads a SenML record into the decoder's message.
@@ -110,7 +119,7 @@ func (r *objectReader) record() bool {
 		case tokenText, tokenNumber:
 		default:
 			r.complain("a SenML label must be a text or an integer")
-			if !skipValue(r.tk, key) {
+			if !r.tk.skip(key) {
 				return false
 			}
 		}
@@ -119,43 +128,35 @@ func (r *objectReader) record() bool {
 			return false
 		}
 		r.senmlField(&rec, senmlLabelOf(key), t)
-		if !skipValue(r.tk, t) {
+		if !r.tk.skip(t) {
 			return false
 		}
 	}
 }
 
 func (r *objectReader) senmlField(rec *senmlRecord, label senmlLabel, t token) {
-	base := &r.d.senml
 	want := ""
-	number := t.kind == tokenNumber
 	switch label {
-	case senmlBaseVersion:
-		if !number || floatOf(t.value) > senmlVersion {
-			want = "a SenML version above 10 is not known"
+	case senmlBaseVersion, senmlBaseName, senmlBaseTime, senmlBaseValue, senmlBaseSum:
+		rec.bases = true
+		bit := uint8(1) << -label
+		r.d.senml.wrong &^= bit
+		if want = r.d.senml.set(label, t); want != "" {
+			r.d.senml.wrong |= bit
 		}
-	case senmlBaseName:
-		if t.kind != tokenText {
-			want = "the base name must be a text"
-			break
-		}
-		base.name = append(base.name[:0], t.text...)
 	case senmlName:
 		if t.kind != tokenText {
 			want = "the name must be a text"
 			break
 		}
 		rec.name = t.text
-	case senmlBaseTime, senmlTime:
+	case senmlTime:
 		at, ok := timeOf(t)
-		switch {
-		case !ok:
+		if !ok {
 			want = "a time must be a number"
-		case label == senmlTime:
-			rec.time = at
-		default:
-			base.time = at
+			break
 		}
+		rec.time = at
 	case senmlText:
 		if t.kind != tokenText {
 			want = "vs must be a text"
@@ -168,43 +169,81 @@ func (r *objectReader) senmlField(rec *senmlRecord, label senmlLabel, t token) {
 			break
 		}
 		rec.value = t.value
-	case senmlValue, senmlSum, senmlBaseValue, senmlBaseSum:
-		if !number {
-			want = "v, s, bv and bs must be numbers"
-			break
+	case senmlValue, senmlSum:
+		switch {
+		case t.kind != tokenNumber:
+			want = "v and s must be numbers"
+		case label == senmlSum:
+			rec.sum = t.value
+		default:
+			rec.value = t.value
 		}
-		*r.senmlNumber(rec, label) = t.value
 	case senmlData:
 		want = "data values (vd) are not kept"
 	case senmlMustKnow:
 		want = "a field whose name ends with _ must be understood and is not"
+	case senmlOther:
 	}
 	if want != "" {
 		r.complain(want)
 	}
 }
 
-// senmlNumber returns where the number of this label belongs.
-func (r *objectReader) senmlNumber(rec *senmlRecord, label senmlLabel) *Value {
+// set takes a base field, or says what is wrong with it.
+func (b *senmlBase) set(label senmlLabel, t token) string {
+	number := t.kind == tokenNumber
 	switch label {
-	case senmlSum:
-		return &rec.sum
-	case senmlBaseValue:
-		return &r.d.senml.value
-	case senmlBaseSum:
-		return &r.d.senml.sum
+	case senmlBaseVersion:
+		if !number || floatOf(t.value) > senmlVersion {
+			return "a SenML version above 10 is not known"
+		}
+	case senmlBaseName:
+		if t.kind != tokenText {
+			return "the base name must be a text"
+		}
+		b.name = append(b.name[:0], t.text[:min(len(t.text), maxBaseName)]...)
+	case senmlBaseTime:
+		at, ok := timeOf(t)
+		if !ok {
+			return "the base time must be a number"
+		}
+		b.time = at
+	case senmlBaseValue, senmlBaseSum:
+		if !number {
+			return "bv and bs must be numbers"
+		}
+		if label == senmlBaseSum {
+			b.sum = t.value
+		} else {
+			b.value = t.value
+		}
 	}
-	return &rec.value
+	return ""
 }
 
 // resolve applies the base to the record (RFC 8428, section 4.6) and parts the
-// name into device and metric.
+// name into device and metric. A record of nothing but base fields is no
+// reading.
 func (r *objectReader) resolve(rec *senmlRecord) {
 	d := r.d
 	base := &d.senml
+	if base.wrong != 0 {
+		r.complain("a base field of a record before is wrong")
+	}
+	value := rec.value
+	if value.Kind != device.KindBool && value.Kind != device.KindText {
+		value = sumOf(value, base.value)
+	}
+	sum := sumOf(rec.sum, base.sum)
+	if rec.name == nil && rec.value.Kind == 0 && rec.sum.Kind == 0 && rec.bases {
+		return
+	}
+	if value.Kind == 0 && sum.Kind == 0 {
+		r.complain("a record has neither a value nor a sum")
+	}
 	at := len(d.scratch)
 	d.scratch = append(append(d.scratch, base.name...), rec.name...)
-	name := d.scratch[at:len(d.scratch):len(d.scratch)]
+	name := d.since(at)
 	metric := name
 	i := bytes.LastIndexByte(name, '/')
 	if i < 0 {
@@ -214,14 +253,13 @@ func (r *objectReader) resolve(rec *senmlRecord) {
 		d.msg.Device, metric = name[:i], name[i+1:]
 	}
 	d.msg.Time = base.time.add(rec.time)
-	if rec.value.Kind == 0 || rec.value.Kind == device.KindFloat || rec.value.Kind == device.KindInt {
-		rec.value = sumOf(rec.value, base.value)
+	if value.Kind != 0 {
+		d.addField(metric, value)
 	}
-	if rec.value.Kind != 0 {
-		d.addField(metric, rec.value)
-	}
-	if sum := sumOf(rec.sum, base.sum); sum.Kind != 0 {
-		d.addField(append(d.keep(metric), ".sum"...), sum)
+	if sum.Kind != 0 {
+		at := len(d.scratch)
+		d.scratch = append(append(d.scratch, metric...), ".sum"...)
+		d.addField(d.since(at), sum)
 	}
 }
 

@@ -30,29 +30,12 @@ type token struct {
 // the outermost value or with a tokenError.
 type tokens interface {
 	next() token
+	// skip reads the rest of the value that began with t, the token that came
+	// last; false on malformed input.
+	skip(t token) bool
 	// where returns the place in the payload of the token that came last, and
 	// why it is a tokenError.
 	where() (at int, msg string)
 	// behind returns the place after the last token.
 	behind() int
-}
-
-// skipValue reads the rest of the value that began with t; false on malformed
-// input.
-func skipValue(tk tokens, t token) bool {
-	depth := 0
-	for {
-		switch t.kind {
-		case tokenError:
-			return false
-		case tokenObject, tokenArray:
-			depth++
-		case tokenEnd:
-			depth--
-		}
-		if depth == 0 {
-			return true
-		}
-		t = tk.next()
-	}
 }

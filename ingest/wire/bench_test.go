@@ -1,0 +1,186 @@
+package wire
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/influxdata/line-protocol/v2/lineprotocol"
+)
+
+// lineBody is a body of 1,000 lines in the four shapes that devices send most.
+func lineBody() []byte {
+	var b bytes.Buffer
+	for i := range 250 {
+		fmt.Fprintf(&b, "climate,device=gh%d temp=21.%d %d\n", i%7, i, 1764000000000000000+i)
+		fmt.Fprintf(&b, "climate,device=gh%d temp=-3.25,hum=4%di,door=t %d\n", i%7, i%10, 1764000000000000000+i)
+		fmt.Fprintf(&b, "cpu,host=pi-%d,cpu=cpu%d usage=%d.5,state=\"idle\" %d\n", i%5, i%4, i%100, 1764000000000+i)
+		fmt.Fprintf(&b, "soil,device=bed-%d,seq=%d,ack=1 value=%d.0625\n", i%9, i, i)
+	}
+	return b.Bytes()
+}
+
+func jsonBody() []byte {
+	var b bytes.Buffer
+	for i := range 250 {
+		fmt.Fprintf(&b, `{"device":"gh%d","time":%d,"seq":%d,"temp":21.%d,"hum":4%d,"BME280":{"p":1013.25,"ok":true},"state":"idle"}`+"\n",
+			i%7, 1764000000123+i, i, i, i%10)
+	}
+	return b.Bytes()
+}
+
+func senmlBody() []byte {
+	var b bytes.Buffer
+	b.WriteString(`[{"bn":"urn:dev:ow:10e2073a01080063:","bt":1.764e9,"n":"temp","u":"Cel","v":21.5}`)
+	for i := range 250 {
+		fmt.Fprintf(&b, `,{"n":"m%d","u":"%%RH","t":%d,"v":4%d.25}`, i%8, i, i%10)
+	}
+	b.WriteByte(']')
+	return b.Bytes()
+}
+
+func cborBody() []byte {
+	var b []byte
+	for i := range uint64(250) {
+		b = AppendCBOR(b, &Message{
+			Device: []byte("gh1"), Time: Time{Int: 1764000000123 + int64(i), Set: true}, Seq: i, HasSeq: true,
+			Fields: []Field{
+				{Metric: []byte("temp"), Value: floatValue(21.5 + float64(i)/64)},
+				{Metric: []byte("hum"), Value: intValue(40)},
+				{Metric: []byte("BME280.p"), Value: floatValue(1013.25)},
+				{Metric: []byte("state"), Value: textValue([]byte("idle"))},
+			},
+		})
+	}
+	return b
+}
+
+// benchDecode decodes the payloads in turn and reports the time of a reading.
+func benchDecode(b *testing.B, payloads [][]byte) {
+	b.Helper()
+	var d Decoder
+	readings := 0
+	size := 0
+	for _, p := range payloads {
+		size += len(p)
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, p := range payloads {
+			d.Reset(p, false)
+			for d.Next() {
+				m, err := d.Message()
+				if err != nil {
+					b.Fatal(err)
+				}
+				readings += len(m.Fields)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(readings), "ns/reading")
+}
+
+// datagrams parts a body into one payload for each line.
+func datagrams(body []byte) [][]byte {
+	return bytes.SplitAfter(bytes.TrimSuffix(body, []byte("\n")), []byte("\n"))
+}
+
+func BenchmarkDecodeLine(b *testing.B) {
+	b.Run("body", func(b *testing.B) { benchDecode(b, [][]byte{lineBody()}) })
+	b.Run("datagrams", func(b *testing.B) { benchDecode(b, datagrams(lineBody())) })
+}
+
+func BenchmarkDecodeJSON(b *testing.B) {
+	array := append([]byte{'['}, bytes.ReplaceAll(bytes.TrimSpace(jsonBody()), []byte("\n"), []byte(","))...)
+	b.Run("body", func(b *testing.B) { benchDecode(b, [][]byte{jsonBody()}) })
+	b.Run("datagrams", func(b *testing.B) { benchDecode(b, datagrams(jsonBody())) })
+	b.Run("array", func(b *testing.B) { benchDecode(b, [][]byte{append(array, ']')}) })
+}
+
+func BenchmarkDecodeSenML(b *testing.B) { benchDecode(b, [][]byte{senmlBody()}) }
+
+func BenchmarkDecodeCBOR(b *testing.B) { benchDecode(b, [][]byte{cborBody()}) }
+
+// BenchmarkPeerLine is BenchmarkDecodeLine with InfluxData's decoder, for
+// comparison.
+func BenchmarkPeerLine(b *testing.B) {
+	b.Run("body", func(b *testing.B) { benchPeer(b, [][]byte{lineBody()}) })
+	b.Run("datagrams", func(b *testing.B) { benchPeer(b, datagrams(lineBody())) })
+}
+
+func benchPeer(b *testing.B, payloads [][]byte) {
+	b.Helper()
+	b.ReportAllocs()
+	size := 0
+	for _, p := range payloads {
+		size += len(p)
+	}
+	b.SetBytes(int64(size))
+	readings := 0
+	for b.Loop() {
+		for _, p := range payloads {
+			d := lineprotocol.NewDecoderWithBytes(p)
+			for d.Next() {
+				n, err := peerLine(d)
+				if err != nil {
+					b.Fatal(err)
+				}
+				readings += n
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(readings), "ns/reading")
+}
+
+// peerLine reads one line to its end and returns the number of its fields.
+func peerLine(d *lineprotocol.Decoder) (int, error) {
+	if _, err := d.Measurement(); err != nil {
+		return 0, err
+	}
+	for {
+		key, _, err := d.NextTag()
+		if err != nil {
+			return 0, err
+		}
+		if key == nil {
+			break
+		}
+	}
+	fields := 0
+	for {
+		key, _, err := d.NextField()
+		if err != nil {
+			return 0, err
+		}
+		if key == nil {
+			break
+		}
+		fields++
+	}
+	_, err := d.TimeBytes()
+	return fields, err
+}
+
+func BenchmarkEncode(b *testing.B) {
+	m := &Message{
+		Device: []byte("gh1"), Time: Time{Int: 1764000000123, Set: true}, Seq: 7, HasSeq: true,
+		Fields: []Field{
+			{Metric: []byte("climate.temp"), Value: floatValue(21.5)},
+			{Metric: []byte("climate.hum"), Value: intValue(math.MaxInt32)},
+		},
+	}
+	for _, e := range []struct {
+		name   string
+		encode func([]byte, *Message) []byte
+	}{{"line", AppendLine}, {"json", AppendJSON}, {"cbor", AppendCBOR}} {
+		b.Run(e.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var buf []byte
+			for b.Loop() {
+				buf = e.encode(buf[:0], m)
+			}
+		})
+	}
+}
