@@ -1,0 +1,224 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/ingest/wire"
+)
+
+// ErrInvalidConfig is wrapped by every error of a constructor.
+var ErrInvalidConfig = errors.New("invalid configuration")
+
+// Defaults and bounds of a Config.
+const (
+	DefaultDevices    = 12
+	DefaultAckTimeout = 2 * time.Second
+	DefaultAckRetries = 6
+	DefaultWindow     = 32
+
+	// maxDevices bounds a fleet whose devices have a socket each.
+	maxDevices = 100_000
+	// longestAckWait bounds the wait between two retransmissions.
+	longestAckWait = 30 * time.Second
+)
+
+// Target says where the readings go and how they look.
+type Target struct {
+	// UDP and TCP are the addresses of the server, as in 127.0.0.1:7700. With
+	// both, devices take turns. At least one is needed.
+	UDP, TCP string
+	// Format is that of all messages: wire.FormatLine, FormatJSON or FormatCBOR.
+	// 0 lets each device have one of the three.
+	Format wire.Format
+	// Dial opens a connection; nil means a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func (t *Target) validate() error {
+	if t.UDP == "" && t.TCP == "" {
+		return fmt.Errorf("%w: neither a UDP nor a TCP address", ErrInvalidConfig)
+	}
+	switch t.Format {
+	case 0, wire.FormatLine, wire.FormatJSON, wire.FormatCBOR:
+	default:
+		return fmt.Errorf("%w: devices do not send format %v", ErrInvalidConfig, t.Format)
+	}
+	if t.Dial == nil {
+		t.Dial = new(net.Dialer).DialContext
+	}
+	return nil
+}
+
+// route returns network and address for the device or socket number i.
+func (t *Target) route(i int) (network, address string) {
+	if t.TCP == "" || t.UDP != "" && i%2 == 0 {
+		return "udp", t.UDP
+	}
+	return "tcp", t.TCP
+}
+
+// format returns the format of the device or socket number i. It changes less
+// often than the network, so that both transports see all of them.
+func (t *Target) format(i int) wire.Format {
+	if t.Format != 0 {
+		return t.Format
+	}
+	return []wire.Format{wire.FormatJSON, wire.FormatLine, wire.FormatCBOR}[i/2%3]
+}
+
+// Acks says how messages are acknowledged and sent again.
+type Acks struct {
+	// Share of the devices asks for acknowledgements: 0 none, 1 all.
+	Share float64
+	// Timeout is the wait for the first acknowledgement; it doubles with each
+	// retransmission, up to 30 s. 0 means DefaultAckTimeout.
+	Timeout time.Duration
+	// Retries is how often a message is sent again before it is given up.
+	// 0 means DefaultAckRetries, a negative number never.
+	Retries int
+	// Window is how many messages ahead of the oldest unacknowledged one a
+	// device may be. 0 means DefaultWindow, in a Replay DefaultReplayWindow.
+	Window int
+}
+
+func (a *Acks) validate() error {
+	switch {
+	case a.Share < 0 || a.Share > 1:
+		return fmt.Errorf("%w: share of acknowledged devices %v, want 0 to 1", ErrInvalidConfig, a.Share)
+	case a.Timeout < 0:
+		return fmt.Errorf("%w: acknowledgement time-out %v", ErrInvalidConfig, a.Timeout)
+	case a.Window < 0:
+		return fmt.Errorf("%w: window %d", ErrInvalidConfig, a.Window)
+	}
+	return nil
+}
+
+// policy returns the outbox policy of the i-th device; nil when it does not ask.
+// Multiples of the golden section spread those that do evenly over the fleet,
+// whatever the order of networks and formats is.
+func (a *Acks) policy(i, window int) *ackPolicy {
+	if _, place := math.Modf(float64(i) * (math.Phi - 1)); place >= a.Share {
+		return nil
+	}
+	p := &ackPolicy{timeout: DefaultAckTimeout, longest: longestAckWait, retries: DefaultAckRetries, window: uint64(window)}
+	if a.Timeout > 0 {
+		p.timeout = a.Timeout
+	}
+	if a.Retries != 0 {
+		p.retries = max(a.Retries, 0)
+	}
+	if a.Window > 0 {
+		p.window = uint64(a.Window)
+	}
+	return p
+}
+
+// Config describes a fleet. Only Target is needed; the zero value of everything
+// else is its default.
+type Config struct {
+	Target
+	Acks Acks
+	// Devices is how many there are. 0 means DefaultDevices.
+	Devices int
+	// Kinds limits the fleet to some of Kinds(); empty means all.
+	Kinds []string
+	// Seed decides names, sensors, faults and losses.
+	Seed uint64
+	// Rate is how many times as often as in nature devices report; 0 means 1.
+	Rate float64
+	// ReadingsPerSecond, when positive, replaces Rate by what makes the whole
+	// fleet send about so many.
+	ReadingsPerSecond float64
+	// Interval, when positive, is the time between two reports of every device,
+	// instead of its kind's. Rate does not change it.
+	Interval time.Duration
+	// Batch bounds the readings of one message; 0 means a whole report.
+	Batch int
+	// Duration and Count end the run after that time or when that many readings
+	// have been sent; 0 means never.
+	Duration time.Duration
+	Count    int64
+	// Backfill is how far back in time the devices begin: what they would have
+	// measured since then is sent at once.
+	Backfill time.Duration
+	// Seq numbers the messages also of devices that want no acknowledgement.
+	// FirstSeq is the first number; 0 takes Unix milliseconds at the start, so
+	// that a fleet that is started again does not look like a repetition.
+	Seq      bool
+	FirstSeq uint64
+	// Loss, Duplicate and Reorder are the chances, from 0 to 1, that a datagram
+	// is dropped, sent twice, or overtaken by the next. Jitter is the longest
+	// delay of a datagram. Streams are left in peace.
+	Loss, Duplicate, Reorder float64
+	Jitter                   time.Duration
+	// Reboot, when positive, is the mean time from one restart of a device to
+	// the next. It forgets what has not been acknowledged and, without KeepSeq,
+	// counts from 1 again.
+	Reboot  time.Duration
+	KeepSeq bool
+}
+
+// Kinds returns the kinds of device there are.
+func Kinds() []string {
+	names := make([]string, 0, len(kinds))
+	for name := range kinds {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (c *Config) validate() error {
+	if err := c.Target.validate(); err != nil {
+		return err
+	}
+	if err := c.Acks.validate(); err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		name  string
+		share float64
+	}{{"loss", c.Loss}, {"duplicate", c.Duplicate}, {"reorder", c.Reorder}} {
+		if p.share < 0 || p.share > 1 {
+			return fmt.Errorf("%w: %s %v, want 0 to 1", ErrInvalidConfig, p.name, p.share)
+		}
+	}
+	for _, name := range c.Kinds {
+		if _, ok := kinds[name]; !ok {
+			return fmt.Errorf("%w: no kind %q, there are %v", ErrInvalidConfig, name, Kinds())
+		}
+	}
+	for _, d := range []time.Duration{c.Interval, c.Duration, c.Backfill, c.Jitter, c.Reboot} {
+		if d < 0 {
+			return fmt.Errorf("%w: negative duration %v", ErrInvalidConfig, d)
+		}
+	}
+	switch {
+	case c.Devices < 0 || c.Devices > maxDevices:
+		return fmt.Errorf("%w: %d devices, want 1 to %d", ErrInvalidConfig, c.Devices, maxDevices)
+	case c.Rate < 0 || c.ReadingsPerSecond < 0:
+		return fmt.Errorf("%w: negative rate", ErrInvalidConfig)
+	case c.Batch < 0 || c.Count < 0:
+		return fmt.Errorf("%w: negative batch or count", ErrInvalidConfig)
+	}
+	return nil
+}
+
+func (c *Config) applyDefaults() {
+	if c.Devices == 0 {
+		c.Devices = DefaultDevices
+	}
+	if c.Rate == 0 {
+		c.Rate = 1
+	}
+}
+
+// deviceTime cuts t to the milliseconds of a device's clock.
+func deviceTime(t time.Time) device.Time { return device.Time(t.UnixMilli() * 1000) }

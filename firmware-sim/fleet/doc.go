@@ -1,0 +1,15 @@
+// Package fleet is a fleet of simulated devices: sensors that behave like real
+// ones, and firmware that sends their readings to a server over UDP and TCP.
+//
+// A [Fleet] is made of virtual devices, each with a socket of its own. What a
+// sensor shows is a function of seed, device and time, nothing else: the same
+// seed at the same time gives the same readings, and the past can be asked for as
+// well as the present ([Config.Backfill]). How it gets to the server is up to
+// chance, also decided by the seed: loss, duplicates, reordering, delay, reboots.
+// Devices that want acknowledgements number their messages and send them again,
+// with doubling waits, until the server has answered or they give up.
+//
+// The package speaks the wire formats and nothing else of the server. It logs
+// nothing; a [Report] tells what was sent and what became of it. Constructors
+// start nothing, and Run ends all that it has started.
+package fleet

@@ -1,0 +1,408 @@
+package fleet
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// source says what a sender sends.
+type source interface {
+	// next fills in the message that follows and returns when it is due; false
+	// when nothing follows. The fields stay as they are until the next call.
+	next(m *message, now time.Time) (due time.Time, ok bool)
+	// restarted tells the source that its device has rebooted.
+	restarted()
+}
+
+// sender delivers the messages of one source over one socket: it waits for their
+// moment, sends them through the link, and again until they are acknowledged. Its
+// fields belong to the goroutine of run.
+type sender struct {
+	target           *Target
+	network, address string
+	source           source
+	stats            *stats
+	outbox           *outbox // nil: nothing is acknowledged
+	link             link
+	rng              *rand.Rand
+	reboot           time.Duration // mean time between reboots; 0: none
+	// strict ends the run when a connection breaks and nothing is acknowledged,
+	// because what was under way may be lost.
+	strict bool
+
+	conn     net.Conn
+	out      []byte // bytes of a stream that are not written yet
+	scratch  []byte
+	pending  message
+	due      time.Time // of pending
+	ready    bool      // pending is set
+	ended    bool      // the source has no more
+	rebootAt time.Time
+}
+
+// Waits before a connection is opened again, doubling from the first to the
+// longest, and bounds of one write and of waiting for the server's end of a
+// stream after ours.
+const (
+	firstRetry   = 250 * time.Millisecond
+	longestRetry = 15 * time.Second
+	settledAfter = 10 * time.Second // a connection that lasted so long was a good one
+	writeTimeout = 30 * time.Second
+	closeTimeout = 10 * time.Second
+	streamBuffer = 32 << 10
+)
+
+// How long a device is off when it reboots.
+const (
+	shortestBoot = time.Second
+	longestBoot  = 4 * time.Second
+)
+
+var errReboot = errors.New("device reboots")
+
+// run sends until the source ends and nothing waits for an acknowledgement any
+// more, or ctx is done; both are no error.
+func (s *sender) run(ctx context.Context) error {
+	defer s.abandon()
+	s.link.write = s.write
+	s.planReboot(time.Now())
+	for retry := firstRetry; ; {
+		began := time.Now()
+		err := s.connect(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errReboot):
+			s.restart()
+			if !pause(ctx, shortestBoot+upTo(s.rng, longestBoot-shortestBoot)) {
+				return nil
+			}
+			s.planReboot(time.Now())
+			continue
+		case s.stats.connected.Load() == 0, s.strict && s.outbox == nil:
+			return fmt.Errorf("fleet: send: %w", err)
+		}
+		s.stats.fail(err)
+		if time.Since(began) > settledAfter {
+			retry = firstRetry
+		}
+		if !pause(ctx, retry) {
+			return nil
+		}
+		retry = min(2*retry, longestRetry)
+		s.stats.reconnects.Add(1)
+	}
+}
+
+// pause waits and reports whether it was left in peace.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// upTo returns a random duration from 0 to d.
+func upTo(rng *rand.Rand, d time.Duration) time.Duration {
+	return time.Duration(rng.Int64N(int64(d) + 1))
+}
+
+func (s *sender) planReboot(now time.Time) {
+	if s.reboot > 0 {
+		s.rebootAt = now.Add(time.Duration(s.rng.ExpFloat64() * float64(s.reboot)))
+	}
+}
+
+// restart forgets what a device loses with its power.
+func (s *sender) restart() {
+	s.stats.reboots.Add(1)
+	s.abandon()
+	s.link.forget()
+	s.ready = false
+	s.source.restarted()
+}
+
+func (s *sender) abandon() {
+	if s.outbox != nil {
+		s.stats.unacked.Add(int64(s.outbox.clear()))
+	}
+}
+
+// connect opens a connection and works on it. It returns nil when all is done.
+func (s *sender) connect(ctx context.Context) error {
+	conn, err := s.target.Dial(ctx, s.network, s.address)
+	if err != nil {
+		return err
+	}
+	s.stats.connected.Add(1)
+	s.conn, s.out = conn, s.out[:0]
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	defer conn.Close() //nolint:errcheck // nothing is waiting in it
+	answers, broken, done := make(chan answer, 64), make(chan error, 1), make(chan struct{})
+	defer close(done)
+	reader.Go(func() { broken <- s.listen(conn, answers, done) })
+	if s.outbox != nil {
+		s.outbox.again(time.Now())
+	}
+	if err := s.work(ctx, answers, broken); err != nil {
+		return err
+	}
+	return s.finish(ctx, broken)
+}
+
+// work sends what is due and takes answers until all is done.
+func (s *sender) work(ctx context.Context, answers <-chan answer, broken <-chan error) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		s.takeAnswers(answers)
+		wake, busy, err := s.step(time.Now())
+		switch {
+		case err != nil:
+			return err
+		case busy:
+			continue
+		}
+		if err := s.flush(); err != nil {
+			return err
+		}
+		if wake.IsZero() {
+			return nil
+		}
+		timer.Reset(time.Until(wake))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-broken:
+			s.takeAnswers(answers)
+			return fmt.Errorf("%s %s: %w", s.network, s.address, err)
+		case a := <-answers:
+			s.answered(a, time.Now())
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *sender) takeAnswers(answers <-chan answer) {
+	for range cap(answers) {
+		select {
+		case a := <-answers:
+			s.answered(a, time.Now())
+		default:
+			return
+		}
+	}
+}
+
+// step does one thing that is due. It returns busy when there may be another, or
+// else when there will be; the zero moment when there is nothing left to do.
+func (s *sender) step(now time.Time) (wake time.Time, busy bool, err error) {
+	earlier := func(t time.Time) {
+		if wake.IsZero() || t.Before(wake) {
+			wake = t
+		}
+	}
+	if !s.ready && !s.ended {
+		s.due, s.ready = s.source.next(&s.pending, now)
+		s.ended = !s.ready
+	}
+	room := s.outbox == nil || s.outbox.room()
+	if s.ready && room {
+		if !s.due.After(now) {
+			s.ready = false
+			return wake, true, s.sendNew(now)
+		}
+		earlier(s.due)
+	}
+	if s.ended {
+		if err := s.link.letGo(now); err != nil {
+			return wake, false, err
+		}
+	}
+	if err := s.link.release(now); err != nil {
+		return wake, false, err
+	}
+	if t, ok := s.link.next(); ok {
+		earlier(t)
+	}
+	if s.outbox != nil {
+		if u, givenUp := s.outbox.due(now); u != nil {
+			return wake, true, s.sendAgain(u, givenUp, now)
+		}
+		if t, ok := s.outbox.nextDue(); ok {
+			earlier(t)
+		}
+	}
+	if !s.rebootAt.IsZero() && !wake.IsZero() {
+		if !s.rebootAt.After(now) {
+			return wake, false, errReboot
+		}
+		earlier(s.rebootAt)
+	}
+	return wake, false, nil
+}
+
+func (s *sender) sendNew(now time.Time) error {
+	m := &s.pending
+	m.ack = s.outbox != nil
+	s.scratch = appendPayload(s.scratch[:0], m, s.network == "tcp")
+	s.stats.messages.Add(1)
+	s.stats.readings.Add(int64(len(m.fields)))
+	if m.ack {
+		s.stats.asked.Add(1)
+		s.outbox.add(m.seq, append([]byte(nil), s.scratch...), len(m.fields), now)
+	}
+	return s.transmit(s.scratch, now)
+}
+
+func (s *sender) sendAgain(u *unacked, givenUp bool, now time.Time) error {
+	if givenUp {
+		s.stats.unacked.Add(1)
+		return nil
+	}
+	s.stats.retransmitted.Add(1)
+	return s.transmit(u.payload, now)
+}
+
+// transmit passes a payload on: to the link, which may spoil it, or into the
+// stream, which does not.
+func (s *sender) transmit(payload []byte, now time.Time) error {
+	if s.network == "udp" {
+		return s.link.send(payload, now)
+	}
+	return s.write(payload)
+}
+
+// write puts a datagram on the network, or bytes into the stream's buffer. Only
+// a broken stream is an error: a datagram that cannot leave is one more lost.
+func (s *sender) write(payload []byte) error {
+	s.stats.bytes.Add(int64(len(payload)))
+	if s.network == "udp" {
+		if _, err := s.conn.Write(payload); err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			s.stats.fail(err)
+		}
+		return nil
+	}
+	s.out = append(s.out, payload...)
+	if len(s.out) < streamBuffer {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *sender) flush() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	_, err := s.conn.Write(s.out)
+	s.out = s.out[:0]
+	return err
+}
+
+// finish ends a stream so that the server reads all of it: our end is closed
+// first, and then the server's is awaited.
+func (s *sender) finish(ctx context.Context, broken <-chan error) error {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok || s.network != "tcp" {
+		return nil
+	}
+	if err := half.CloseWrite(); err != nil {
+		return err
+	}
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case err := <-broken:
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	return nil
+}
+
+// answered takes an answer of the server.
+func (s *sender) answered(a answer, now time.Time) {
+	if !a.acked {
+		s.stats.refuse(a.reason)
+	}
+	if s.outbox == nil || !a.hasSeq || a.reason == overloaded {
+		return
+	}
+	u := s.outbox.settle(a.seq)
+	if u == nil {
+		return // answered before
+	}
+	if a.acked {
+		s.stats.acked.Add(1)
+		s.stats.latencies.add(now.Sub(u.sent))
+	}
+}
+
+// listen reads answers until the connection ends, and returns why it did. It
+// runs beside everything else and touches conn, answers and stats only.
+func (s *sender) listen(conn net.Conn, answers chan<- answer, done <-chan struct{}) error {
+	receive := lines(conn)
+	if s.network == "udp" {
+		receive = datagrams(conn)
+	}
+	for {
+		text, err := receive()
+		if err != nil {
+			return err
+		}
+		a, err := parseAnswer(text)
+		if err != nil {
+			s.stats.fail(err)
+			continue
+		}
+		select {
+		case answers <- a:
+		case <-done:
+			return nil
+		}
+	}
+}
+
+// lines returns a function that reads the next line of a stream; it is valid
+// until the next call.
+func lines(conn net.Conn) func() ([]byte, error) {
+	in := bufio.NewReaderSize(conn, maxAnswer)
+	return func() ([]byte, error) { return in.ReadSlice('\n') }
+}
+
+// datagrams does the same for a connected UDP socket. That nobody listens at the
+// moment is not its end.
+func datagrams(conn net.Conn) func() ([]byte, error) {
+	buf := make([]byte, maxAnswer)
+	return func() ([]byte, error) {
+		for {
+			n, err := conn.Read(buf)
+			if !errors.Is(err, syscall.ECONNREFUSED) {
+				return buf[:n], err
+			}
+		}
+	}
+}
