@@ -1,0 +1,319 @@
+package storage
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/naru-telemetry/naru/device"
+)
+
+// The buckets of hot.db. Every value but a log batch, which has its own
+// checksum, is sealed with a CRC32C in front.
+var (
+	bucketMeta = []byte("meta")
+	bucketCat  = []byte("cat")  // series id uv → device 0x00 metric
+	bucketLast = []byte("last") // series id uv → batch of its last reading, once the log no longer has it
+	bucketLog  = []byte("log")  // first offset u64 big-endian → batch
+
+	keyFormat = []byte("format") // u32: version of the buckets
+	keyStore  = []byte("store")  // the store id
+	keyBound  = []byte("bound")  // u64: offsets up to here may have been handed out
+	keyFloor  = []byte("floor")  // u64: offsets up to here were dropped by retention
+	keyClean  = []byte("clean")  // 0 or 1: bound is the last offset handed out
+)
+
+const (
+	formatVersion = 1
+	// pageSize is the same on every kernel, so that a file can move from one
+	// with 16 KiB pages to another, and a commit stays small.
+	pageSize = 4096
+	// allocSize is by how much the file grows at a time.
+	allocSize = 4 << 20
+	// lockTimeout is how long to wait for another process to let go.
+	lockTimeout = time.Second
+	storeIDLen  = 8
+)
+
+// openFile opens or creates the database and replays it. A file whose
+// structure is damaged is put aside first.
+func (l *Log) openFile() error {
+	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	err := l.openOnce()
+	if !errors.Is(err, errStructure) {
+		return err
+	}
+	aside, renameErr := putAside(l.path, time.Now())
+	if renameErr != nil {
+		return errors.Join(err, renameErr)
+	}
+	l.cfg.Logger.Error("store was damaged: put aside, a new one is begun",
+		"error", err, "aside", aside)
+	l.stats.putAside.Add(1)
+	return l.openOnce()
+}
+
+// openOnce turns panics, which damaged pages can cause in bbolt, into
+// errStructure.
+func (l *Log) openOnce() (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errStructure, p)
+		}
+		if err != nil {
+			_ = l.releaseFile() // err is the one that matters
+		}
+	}()
+	l.cat, l.db, l.file = newCatalog(), nil, nil
+	_, statErr := os.Stat(l.path)
+	if err := l.openBolt(); err != nil {
+		return err
+	}
+	if errors.Is(statErr, fs.ErrNotExist) {
+		if err := syncDir(l.cfg.Dir); err != nil {
+			return err
+		}
+	}
+	return l.load()
+}
+
+func (l *Log) openBolt() error {
+	maxSize := int(l.cfg.RetainSize) + sizeHeadroom
+	opt := bolt.Options{
+		Timeout:        lockTimeout,
+		PageSize:       pageSize,
+		NoFreelistSync: true,
+		FreelistType:   bolt.FreelistMapType,
+		MaxSize:        maxSize,
+		// Statistics stay on: they alone tell how many pages are free, and
+		// retention by size goes by the pages in use.
+		OpenFile: l.openChecked,
+	}
+	if runtime.GOOS != "windows" { // which would make the file that large
+		// A commit that has to map a larger file waits for all readers.
+		opt.InitialMmapSize = maxSize
+	}
+	db, err := bolt.Open(l.path, 0o600, &opt)
+	switch {
+	case errors.Is(err, berrors.ErrTimeout), errors.Is(err, errLocked):
+		return fmt.Errorf("%w (%s)", ErrInUse, l.path)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum):
+		return fmt.Errorf("%w: %w", errStructure, err)
+	case err != nil:
+		return err
+	}
+	db.AllocSize = allocSize
+	l.db = db
+	return nil
+}
+
+// openChecked opens the file for bbolt. It takes the lock that bbolt takes
+// right after, on the same descriptor, so that no other process writes while
+// the structure is checked.
+func (l *Log) openChecked(name string, flag int, mode os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(name, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(f, lockTimeout); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() > 0 {
+		err = checkStructure(f, info.Size())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	l.file = f
+	return f, nil
+}
+
+// releaseFile gives the file and its lock up. After a panic bbolt may still
+// hold its own locks, so that only the descriptor can be closed.
+func (l *Log) releaseFile() error {
+	switch {
+	case l.db != nil && !l.writer.broken:
+		return l.db.Close()
+	case l.file != nil:
+		return l.file.Close()
+	}
+	return nil
+}
+
+// putAside renames a file out of the way, without replacing another.
+func putAside(path string, now time.Time) (string, error) {
+	aside := path + ".corrupt-" + now.UTC().Format("20060102T150405Z")
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return "", err
+		}
+		aside = fmt.Sprintf("%s.corrupt-%s-%d", path, now.UTC().Format("20060102T150405Z"), n)
+	}
+	if err := os.Rename(path, aside); err != nil {
+		return "", err
+	}
+	return aside, syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // where a folder cannot be synced
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// load reads or makes the buckets, and reserves offsets for this run.
+func (l *Log) load() error {
+	return l.db.Update(func(tx *bolt.Tx) error {
+		if k, _ := tx.Cursor().First(); k == nil {
+			if err := create(tx); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return fmt.Errorf("%w: not a store of readings", errStructure)
+		}
+		format, ok := getMeta(meta, keyFormat, 4)
+		if !ok {
+			return fmt.Errorf("%w: format", errStructure)
+		}
+		if v := binary.LittleEndian.Uint32(format); v > formatVersion {
+			return fmt.Errorf("%w: version %d, known %d", ErrNewerFormat, v, formatVersion)
+		}
+		for _, name := range [][]byte{bucketCat, bucketLast, bucketLog} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: no bucket %q", errStructure, name)
+			}
+		}
+		if err := l.loadStoreID(meta); err != nil {
+			return err
+		}
+		l.replay(tx)
+		return l.loadOffsets(tx, meta)
+	})
+}
+
+// create makes the buckets of a new file.
+func create(tx *bolt.Tx) error {
+	for _, name := range [][]byte{bucketMeta, bucketCat, bucketLast, bucketLog} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return putMeta(tx.Bucket(bucketMeta), keyFormat, binary.LittleEndian.AppendUint32(nil, formatVersion))
+}
+
+func (l *Log) loadStoreID(meta *bolt.Bucket) error {
+	id, ok := getMeta(meta, keyStore, storeIDLen)
+	if ok {
+		l.storeID = string(id)
+		return nil
+	}
+	if meta.Get(keyStore) != nil {
+		l.cfg.Logger.Error("store id was damaged: a new one is made, cursors start anew")
+		l.stats.damagedEntries.Add(1)
+	}
+	l.storeID = strings.ToLower(rand.Text()[:storeIDLen])
+	return putMeta(meta, keyStore, []byte(l.storeID))
+}
+
+// loadOffsets finds where counting goes on: right after the last offset when
+// the file was closed cleanly, otherwise above everything that was reserved.
+func (l *Log) loadOffsets(tx *bolt.Tx, meta *bolt.Bucket) error {
+	last := max(l.durable.Load(), l.floor)
+	bound, ok := getMeta(meta, keyBound, 8)
+	switch {
+	case ok:
+		reserved := binary.LittleEndian.Uint64(bound)
+		if clean, ok := getMeta(meta, keyClean, 1); !ok || clean[0] == 0 {
+			l.cfg.Logger.Info("store was not closed: offsets go on above the reserved ones",
+				"last_offset", last, "reserved", reserved)
+		}
+		last = max(last, reserved)
+	case meta.Get(keyBound) != nil:
+		// The reservation cannot be read. It was at most one step ahead of
+		// the newest batch, and that batch, readable or not, has its bound.
+		l.cfg.Logger.Error("offset reservation was damaged: offsets go on above the largest possible one")
+		l.stats.damagedEntries.Add(1)
+		if k, _ := tx.Bucket(bucketLog).Cursor().Last(); k != nil {
+			last = max(last, keyOffset(k)+maxBatchReadings)
+		}
+		last += 2 * offsetStep
+	}
+	l.next, l.bound = last+1, last+offsetStep
+	l.taken = last
+	l.durable.Store(last)
+	if err := putMeta(meta, keyClean, []byte{0}); err != nil {
+		return err
+	}
+	return putMeta(meta, keyBound, binary.LittleEndian.AppendUint64(nil, l.bound))
+}
+
+// putMeta stores a value with its checksum.
+func putMeta(b *bolt.Bucket, key, value []byte) error {
+	return b.Put(key, sealValue(key, value))
+}
+
+// getMeta returns the value of this key if it is there, sound and n bytes long.
+func getMeta(b *bolt.Bucket, key []byte, n int) ([]byte, bool) {
+	v, ok := unsealValue(key, b.Get(key))
+	return v, ok && len(v) == n
+}
+
+// sealValue returns value with the CRC32C of key and value in front.
+func sealValue(key, value []byte) []byte {
+	out := make([]byte, 4, 4+len(value))
+	binary.LittleEndian.PutUint32(out, valueSum(key, value))
+	return append(out, value...)
+}
+
+func unsealValue(key, sealed []byte) ([]byte, bool) {
+	if len(sealed) < 4 {
+		return nil, false
+	}
+	v := sealed[4:]
+	return v, binary.LittleEndian.Uint32(sealed) == valueSum(key, v)
+}
+
+func valueSum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+}
+
+func offsetKey(o uint64) []byte { return binary.BigEndian.AppendUint64(nil, o) }
+
+// keyOffset returns the offset in a key of the log; 0 for a key that is none.
+func keyOffset(k []byte) uint64 {
+	if len(k) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(k)
+}
+
+func seriesKey(id uint32) []byte { return binary.AppendUvarint(nil, uint64(id)) }
+
+func seriesValue(s device.Series) []byte {
+	return append(append([]byte(s.Device), 0), s.Metric...)
+}

@@ -1,0 +1,211 @@
+package storage
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/naru-telemetry/naru/device"
+)
+
+// replay reads the catalogue and the headers of all batches, and of every
+// series its newest reading. Damaged values are counted and left out.
+func (l *Log) replay(tx *bolt.Tx) {
+	l.floor = 0
+	if v, ok := getMeta(tx.Bucket(bucketMeta), keyFloor, 8); ok {
+		l.floor = binary.LittleEndian.Uint64(v)
+	}
+	l.replayCatalog(tx.Bucket(bucketCat))
+	l.replayLast(tx.Bucket(bucketLast))
+	log := tx.Bucket(bucketLog)
+	newest := uint64(0)
+	var b batch
+	cur := log.Cursor()
+	for k, v := cur.First(); k != nil; k, v = cur.Next() {
+		if !l.parse(&b, k, v) {
+			continue
+		}
+		newest = b.last()
+		for _, e := range b.dict {
+			s := &l.cat.state[e.id-1]
+			s.count += int64(e.rows)
+			s.head = b.first
+		}
+	}
+	l.durable.Store(newest)
+	l.replayNewest(log)
+}
+
+func (l *Log) replayCatalog(cat *bolt.Bucket) {
+	entries := 0
+	cur := cat.Cursor()
+	byID := map[uint32]device.Series{}
+	top := uint32(0)
+	for k, v := cur.First(); k != nil; k, v = cur.Next() {
+		id, n := binary.Uvarint(k)
+		val, ok := unsealValue(k, v)
+		dev, metric, found := bytes.Cut(val, []byte{0})
+		if n <= 0 || id == 0 || id > maxSeries {
+			l.damagedEntry(k)
+			continue
+		}
+		top = max(top, uint32(id))
+		if !ok || !found || device.CheckID(dev) != nil || device.CheckMetric(metric) != nil {
+			l.damagedEntry(k)
+			continue
+		}
+		byID[uint32(id)] = device.Series{Device: device.ID(dev), Metric: device.Metric(metric)}
+		entries++
+	}
+	// Devices share one copy of their name.
+	shared := map[device.ID]device.ID{}
+	for id := uint32(1); id <= top; id++ {
+		s := byID[id]
+		if known, ok := shared[s.Device]; ok {
+			s.Device = known
+		} else {
+			shared[s.Device] = s.Device
+		}
+		l.cat.add(s)
+	}
+	l.cat.written = len(l.cat.names)
+}
+
+func (l *Log) damagedEntry(key []byte) {
+	l.stats.damagedEntries.Add(1)
+	l.cfg.Logger.Error("catalogue entry was damaged: its series cannot be read", "key", fmt.Sprintf("%x", key))
+}
+
+// replayLast reads the last readings of series that may have none in the log.
+func (l *Log) replayLast(last *bolt.Bucket) {
+	cur := last.Cursor()
+	for k, v := cur.First(); k != nil; k, v = cur.Next() {
+		id, n := binary.Uvarint(k)
+		if n <= 0 || id == 0 || id > uint64(len(l.cat.names)) || len(v) < 8 {
+			l.damagedEntry(k)
+			continue
+		}
+		var b batch
+		if err := b.parse(binary.BigEndian.Uint64(v), v[8:]); err != nil || len(b.dict) != 1 || b.dict[0].id != uint32(id) {
+			l.damagedEntry(k)
+			continue
+		}
+		if _, err := l.takeNewest(&b, nil); err != nil {
+			l.damagedEntry(k)
+		}
+	}
+}
+
+// replayNewest decodes the batches that hold the newest reading of a series.
+func (l *Log) replayNewest(log *bolt.Bucket) {
+	heads := map[uint64]struct{}{}
+	for i := range l.cat.state {
+		if h := l.cat.state[i].head; h != 0 {
+			heads[h] = struct{}{}
+		}
+	}
+	keys := make([]uint64, 0, len(heads))
+	for k := range heads {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var b batch
+	var scratch []byte
+	for _, k := range keys {
+		if !l.parse(&b, offsetKey(k), log.Get(offsetKey(k))) {
+			continue
+		}
+		var err error
+		if scratch, err = l.takeNewest(&b, scratch); err != nil {
+			l.damagedBatch(k, err)
+		}
+	}
+}
+
+// takeNewest makes the readings of b the last ones of the series that have
+// none newer. It returns scratch for the next call.
+func (l *Log) takeNewest(b *batch, scratch []byte) ([]byte, error) {
+	scratch, err := b.unpack(scratch)
+	if err != nil {
+		return scratch, err
+	}
+	r := b.reader()
+	for {
+		ok, err := r.next(nil)
+		if !ok {
+			return scratch, err
+		}
+		id := b.dict[r.row.index].id
+		s := &l.cat.state[id-1]
+		if r.row.offset > s.last.Offset {
+			s.last = r.row.stored(l.cat.names[id-1])
+		}
+	}
+}
+
+// stored returns the row as a reading of this series.
+func (r *row) stored(s device.Series) device.Stored {
+	return device.Stored{Offset: r.offset, Reading: device.Reading{
+		Device: s.Device, Metric: s.Metric, Time: r.time, Received: r.received, Value: r.value,
+	}}
+}
+
+// parse decodes the header of a value of the log and reports whether it is
+// sound; the caller has exclusive use of the catalogue or holds no id above
+// those it knows.
+func (l *Log) parse(b *batch, key, value []byte) bool {
+	return l.parseKnown(b, key, value, len(l.cat.names))
+}
+
+// parseKnown decodes the header of a value of the log and reports whether it
+// is sound and names only the first n series. What is not is counted and
+// logged, once for each key.
+func (l *Log) parseKnown(b *batch, key, value []byte, n int) bool {
+	err := b.parse(keyOffset(key), value)
+	if err == nil {
+		for _, e := range b.dict {
+			if int(e.id) > n {
+				err = fmt.Errorf("%w: series %d is not in the catalogue", errDamaged, e.id)
+				break
+			}
+		}
+	}
+	if err != nil {
+		l.damagedBatch(keyOffset(key), err)
+	}
+	return err == nil
+}
+
+// damage remembers which batches could not be read.
+type damage struct {
+	mu   sync.Mutex
+	keys map[uint64]struct{} // guarded by mu, at most maxDamage
+}
+
+// maxDamage bounds the memory that a badly damaged file takes.
+const maxDamage = 10_000
+
+func (l *Log) damagedBatch(key uint64, err error) {
+	l.damage.mu.Lock()
+	_, known := l.damage.keys[key]
+	if !known && len(l.damage.keys) < maxDamage {
+		if l.damage.keys == nil {
+			l.damage.keys = map[uint64]struct{}{}
+		}
+		l.damage.keys[key] = struct{}{}
+	}
+	n := len(l.damage.keys)
+	l.damage.mu.Unlock()
+	if !known && n < maxDamage {
+		l.stats.damagedBatches.Add(1)
+		l.cfg.Logger.Error("log batch is damaged: its readings are left out", "key", key, "error", err)
+	}
+}
+
+// byOffset orders readings as they were appended.
+func byOffset(a, b device.Stored) int { return cmp.Compare(a.Offset, b.Offset) }

@@ -1,0 +1,216 @@
+package storage
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/naru-telemetry/naru/device"
+)
+
+const (
+	// A commit drops at most trimBatches batches, or as many as make twice the
+	// room that it needs, but never more than maxTrimBatches: what is freed
+	// little by little is reused at once, and no commit takes long.
+	trimBatches    = 64
+	maxTrimBatches = 4096
+	// minTrim is how much is freed when the file has reached its largest size.
+	minTrim = 1 << 20
+
+	// maxClockDrift is how far the wall clock may get away from the monotonic
+	// one before it is not believed.
+	maxClockDrift = time.Hour
+	// settleTime is how long the wall clock must then have run evenly before
+	// it is believed again.
+	settleTime = 24 * time.Hour
+)
+
+// clockGuard tells whether the wall clock may decide what is too old. A machine
+// without a battery-backed clock starts in the past and jumps when the network
+// is up; one that was set wrong may jump by years and back. What such a clock
+// says must not delete good data: after a jump, nothing is too old until the
+// clock has run evenly for a day. Owned by the writer.
+type clockGuard struct {
+	anchor  time.Time // wall and monotonic reading taken together
+	believe time.Time // monotonic: from then on; zero: always
+}
+
+func newClockGuard(now time.Time) clockGuard { return clockGuard{anchor: now} }
+
+// steady reports whether the wall clock of now, which has a monotonic reading,
+// can be believed.
+func (g *clockGuard) steady(now time.Time) bool {
+	elapsed := now.Sub(g.anchor) // monotonic
+	wall := now.Round(0).Sub(g.anchor.Round(0))
+	if d := wall - elapsed; d > maxClockDrift || d < -maxClockDrift {
+		g.anchor, g.believe = now, now.Add(settleTime)
+	}
+	return g.believe.IsZero() || !now.Before(g.believe)
+}
+
+// oldestKept returns the receive time before which readings are too old;
+// false when none are. The caller holds commitMu.
+func (l *Log) oldestKept() (device.Time, bool) {
+	now := l.cfg.Now()
+	if !l.clock.steady(now) || l.cfg.RetainAge < 0 {
+		return 0, false
+	}
+	return device.TimeOf(now).Add(-l.cfg.RetainAge), true
+}
+
+// trimDue reports whether the oldest batch may be too old. The caller holds
+// commitMu.
+func (l *Log) trimDue() bool {
+	oldest, ok := l.oldestKept()
+	return ok && l.writer.oldest < oldest && l.durable.Load() > 0
+}
+
+// dropped is what retention took out of the log in one transaction.
+type dropped struct {
+	readings int64
+	floor    uint64           // offset of the last of them; 0: none
+	rows     map[uint32]int64 // by series id
+}
+
+// trim deletes the oldest batches that are too old or for which there is no
+// room beside the job's, at least minimum bytes if there are as many.
+func (l *Log) trim(tx *bolt.Tx, job *commitJob, minimum int64) error {
+	log := tx.Bucket(bucketLog)
+	incoming := int64(len(l.writer.enc))
+	excess := max(l.usedBytes(tx)+incoming-l.cfg.RetainSize, minimum)
+	allowance := 2*incoming + minimum
+	age, aged := l.oldestKept()
+
+	var keys [][]byte // to delete; those from sure on only if a later one is too old
+	sure := 0
+	var b batch
+	cur := log.Cursor()
+	k, v := cur.First()
+	for ; k != nil && len(keys) < maxTrimBatches; k, v = cur.Next() {
+		if len(keys) >= trimBatches && allowance <= 0 {
+			break
+		}
+		sound := l.parse(&b, k, v)
+		tooOld := sound && aged && b.received.max < age
+		if sound {
+			l.writer.oldest = b.received.max
+		}
+		if sound && excess <= 0 && !tooOld {
+			break
+		}
+		keys = append(keys, k)
+		end := keyOffset(k)
+		if sound {
+			end = b.last()
+			if err := l.drop(tx, job, &b); err != nil {
+				return err
+			}
+		}
+		if excess > 0 || tooOld {
+			sure = len(keys)
+			job.dropped.floor = end
+		}
+		size := int64(len(k) + len(v) + elementLen)
+		excess -= size
+		allowance -= size
+	}
+	if k == nil { // nothing is left that could grow too old
+		l.writer.oldest = math.MaxInt64
+	}
+	for _, k := range keys[:sure] {
+		if err := log.Delete(k); err != nil {
+			return err
+		}
+	}
+	if sure == 0 {
+		return nil
+	}
+	return putMeta(tx.Bucket(bucketMeta), keyFloor, binary.LittleEndian.AppendUint64(nil, job.dropped.floor))
+}
+
+// usedBytes returns how many bytes of the file hold something. The free pages
+// are those that the last commit left.
+func (l *Log) usedBytes(tx *bolt.Tx) int64 {
+	s := l.db.Stats()
+	used := tx.Size() - int64(s.FreePageN+s.PendingPageN)*pageSize
+	l.stats.used.Store(used)
+	return used
+}
+
+// drop notes what goes with the batch. Where it holds the newest reading on
+// disk of a series, that reading is kept in a bucket of its own.
+func (l *Log) drop(tx *bolt.Tx, job *commitJob, b *batch) error {
+	if job.dropped.rows == nil {
+		job.dropped.rows = map[uint32]int64{}
+	}
+	job.dropped.readings += int64(b.count)
+	keep := make([]bool, len(b.dict))
+	needed := false
+	l.mu.RLock()
+	for i, e := range b.dict {
+		job.dropped.rows[e.id] += int64(e.rows)
+		// A head above job.last is in memory only; what the disk has before
+		// it is not known here.
+		head := l.cat.state[e.id-1].head
+		keep[i] = head <= b.first || head > job.last
+		needed = needed || keep[i]
+	}
+	l.mu.RUnlock()
+	if !needed {
+		return nil
+	}
+	return l.keepLast(tx, b, keep)
+}
+
+// keepLast stores the newest reading in b of the series marked in keep. A
+// reading older than one in the log does no harm: the newest wins at opening.
+func (l *Log) keepLast(tx *bolt.Tx, b *batch, keep []bool) error {
+	var err error
+	if l.writer.rows, err = b.unpack(l.writer.rows); err != nil {
+		l.damagedBatch(b.first, err)
+		return nil //nolint:nilerr // what cannot be read is counted, not kept
+	}
+	newest := map[int]row{}
+	for r := b.reader(); ; {
+		ok, err := r.next(keep)
+		if err != nil {
+			l.damagedBatch(b.first, err)
+		}
+		if !ok {
+			break
+		}
+		if keep[r.row.index] {
+			newest[r.row.index] = r.row
+		}
+	}
+	bucket := tx.Bucket(bucketLast)
+	for i, r := range newest {
+		id := b.dict[i].id
+		reading := r.stored(device.Series{}).Reading
+		var one builder
+		one.start(r.offset, &reading)
+		hint := uint8(0)
+		one.add(one.addSeries(id, 0), &reading, &hint)
+		enc, _ := appendBatch(offsetKey(r.offset), &one.batch, nil)
+		if err := bucket.Put(seriesKey(id), enc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget brings counts and floor up to what was dropped.
+func (l *Log) forget(d *dropped) {
+	if d.floor == 0 {
+		return
+	}
+	l.stats.trimmed.Add(d.readings)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, n := range d.rows {
+		l.cat.state[id-1].count -= n
+	}
+	l.floor = max(l.floor, d.floor)
+}
