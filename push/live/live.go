@@ -1,12 +1,14 @@
 package live
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -76,6 +78,7 @@ type Handler struct {
 	total   atomic.Int64
 	viewers [techniques]atomic.Int64
 	served  [techniques]atomic.Int64
+	open    sync.WaitGroup
 }
 
 // New returns a handler.
@@ -92,7 +95,26 @@ func (h *Handler) Viewers(t Technique) (now, total int64) {
 	return h.viewers[t].Load(), h.served[t].Load()
 }
 
+// Wait waits until no request is being served any more, which takes the feed to
+// be closed, or until ctx is done. The server's Shutdown does not know of
+// WebSockets.
+func (h *Handler) Wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		h.open.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.open.Add(1)
+	defer h.open.Done()
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
 		fail(w, http.StatusMethodNotAllowed, "want GET")

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/ingest"
+	"github.com/naru-telemetry/naru/ingest/listen"
+	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/api"
+	"github.com/naru-telemetry/naru/push/auth"
+	"github.com/naru-telemetry/naru/push/live"
+	"github.com/naru-telemetry/naru/storage"
+)
+
+// tokenFile holds the access token, in the data folder.
+const tokenFile = "token"
+
+// gateway is the wired program: everything is open, nothing runs yet.
+type gateway struct {
+	settings *settings
+	log      *slog.Logger
+
+	store    *storage.Log
+	feed     *push.Feed
+	pipeline *ingest.Pipeline
+	udp      *listen.UDP
+	tcp      *listen.TCP
+	live     *live.Handler
+	api      *api.API
+	http     *http.Server
+
+	udpConn  *net.UDPConn // nil when switched off, as the listeners below
+	tcpLn    net.Listener
+	httpLn   net.Listener
+	received int // effective receive buffer of udpConn, bytes
+
+	token     string
+	tokenMade bool
+	ready     atomic.Bool
+}
+
+// openGateway opens the store and the sockets and wires the packages.
+func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, error) {
+	g := &gateway{settings: s, log: log}
+	if err := g.openStore(); err != nil {
+		return nil, err
+	}
+	g.openIngest()
+	if err := g.openPush(); err != nil {
+		return nil, errors.Join(err, g.abandon())
+	}
+	if err := g.openSockets(ctx); err != nil {
+		return nil, errors.Join(err, g.abandon())
+	}
+	return g, nil
+}
+
+func (g *gateway) openStore() error {
+	s := g.settings
+	store, err := storage.Open(storage.Config{
+		Dir:            s.Data,
+		CommitInterval: s.CommitInterval,
+		RetainAge:      s.RetainAge,
+		RetainSize:     int64(s.RetainSize),
+		// The feed is made from the open store; nothing is appended before.
+		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
+		Logger:   g.log.With("component", "storage"),
+	})
+	if err != nil {
+		return err
+	}
+	g.store = store
+	g.feed = push.NewFeed(push.Config{Store: store.StoreID(), History: store})
+	return nil
+}
+
+func (g *gateway) openIngest() {
+	s := g.settings
+	log := g.log.With("component", "ingest")
+	g.pipeline = ingest.New(ingest.Config{
+		Sink: sink{g.store}, MaxDevices: s.MaxDevices, MaxSeries: s.MaxSeries, Logger: log,
+	})
+	for _, known := range g.store.Series(device.Selector{}) {
+		g.pipeline.Gate().Seed(known.Series)
+	}
+	g.udp = &listen.UDP{
+		NewHandler: func(reply ingest.ReplyFunc) listen.Handler { return g.pipeline.NewSession(false, reply) },
+		Logger:     log,
+	}
+	g.tcp = &listen.TCP{
+		NewHandler: func(reply ingest.ReplyFunc) listen.Handler { return g.pipeline.NewSession(true, reply) },
+		Refuse:     g.pipeline.Refuse,
+		Idle:       s.Idle, MaxConns: s.MaxConns, MaxPerAddr: s.MaxConnsPerAddr,
+	}
+}
+
+func (g *gateway) openPush() error {
+	s := g.settings
+	var err error
+	if g.token, g.tokenMade, err = auth.LoadToken(filepath.Join(s.Data, tokenFile)); err != nil {
+		return err
+	}
+	g.live = live.New(live.Config{
+		Feed: g.feed, Origins: s.Origins, MaxViewers: s.MaxViewers, Logger: g.log.With("component", "live"),
+	})
+	g.api = api.New(api.Config{
+		Readings: g.store, Catalog: g.store, Facts: g.facts, Refused: g.refused, About: g.about,
+		Logger: g.log.With("component", "api"),
+	})
+	g.http = &http.Server{
+		Handler:           g.routes(auth.New(auth.Config{Token: g.token, Origins: s.Origins})),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		// Long answers move their deadline with every write.
+		WriteTimeout:   time.Minute,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(g.log.With("component", "http").Handler(), slog.LevelDebug),
+	}
+	return nil
+}
+
+// openSockets opens the sockets, the page's first: a device that is heard is
+// also seen.
+func (g *gateway) openSockets(ctx context.Context) error {
+	s := g.settings
+	var lc net.ListenConfig
+	var err error
+	if g.httpLn, err = lc.Listen(ctx, "tcp", s.HTTP); err != nil {
+		return fmt.Errorf("http: %w", err)
+	}
+	if on(s.TCP) {
+		if g.tcpLn, err = lc.Listen(ctx, "tcp", s.TCP); err != nil {
+			return fmt.Errorf("tcp: %w", err)
+		}
+	}
+	if on(s.UDP) {
+		if g.udpConn, g.received, err = listen.ListenUDP(ctx, s.UDP, int(s.ReceiveBuffer)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func on(addr string) bool { return addr != "" && addr != "off" }
+
+// abandon closes what openGateway has opened.
+func (g *gateway) abandon() error {
+	var errs []error
+	if g.httpLn != nil {
+		errs = append(errs, g.httpLn.Close())
+	}
+	if g.tcpLn != nil {
+		errs = append(errs, g.tcpLn.Close())
+	}
+	if g.udpConn != nil {
+		errs = append(errs, g.udpConn.Close())
+	}
+	return errors.Join(append(errs, g.store.Close())...)
+}
+
+// sink adapts the store to the pipeline.
+type sink struct{ *storage.Log }
+
+func (s sink) Append(rs []device.Reading) (uint64, error) {
+	last, err := s.Log.Append(rs)
+	if errors.Is(err, storage.ErrFull) {
+		return 0, ingest.ErrFull
+	}
+	return last, err
+}
+
+func (g *gateway) facts(id device.ID) api.Facts {
+	f, ok := g.pipeline.Gate().Device(id)
+	if !ok {
+		return api.Facts{}
+	}
+	return api.Facts{
+		Address: f.Addr.Unmap().String(), Transport: f.Transport, ClockWrong: f.ClockWrong, Duplicates: f.Duplicates,
+	}
+}
+
+func (g *gateway) refused() []api.Refused {
+	newest := g.pipeline.Inspector().Newest()
+	out := make([]api.Refused, 0, len(newest))
+	for _, r := range newest {
+		format := ""
+		if r.Format != 0 {
+			format = r.Format.String()
+		}
+		out = append(out, api.Refused{
+			Time: r.Time, Remote: r.Peer.Addr.String(), Transport: r.Peer.Transport, Format: format,
+			Reason: r.Reason.String(), Error: r.Detail, Payload: r.Payload, Size: r.Size,
+		})
+	}
+	return out
+}
+
+func (g *gateway) about() api.About {
+	a := api.About{Version: versionString(), Store: g.store.StoreID(), HTTP: portOf(g.httpLn.Addr())}
+	if g.udpConn != nil {
+		a.UDP = portOf(g.udpConn.LocalAddr())
+	}
+	if g.tcpLn != nil {
+		a.TCP = portOf(g.tcpLn.Addr())
+	}
+	a.Addresses = reachable(g.deviceAddr())
+	return a
+}
+
+// deviceAddr is the address that devices send to, as far as it is bound.
+func (g *gateway) deviceAddr() net.Addr {
+	switch {
+	case g.udpConn != nil:
+		return g.udpConn.LocalAddr()
+	case g.tcpLn != nil:
+		return g.tcpLn.Addr()
+	}
+	return g.httpLn.Addr()
+}
+
+func portOf(a net.Addr) int {
+	p, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return 0
+	}
+	return int(p.Port())
+}
+
+// writePorts writes the addresses for who has asked for port 0.
+func (g *gateway) writePorts(path string) error {
+	if path == "" {
+		return nil
+	}
+	ports := map[string]string{"http": g.httpLn.Addr().String()}
+	if g.udpConn != nil {
+		ports["udp"] = g.udpConn.LocalAddr().String()
+	}
+	if g.tcpLn != nil {
+		ports["tcp"] = g.tcpLn.Addr().String()
+	}
+	b, err := json.Marshal(ports)
+	if err != nil {
+		return err
+	}
+	// Renamed into place, so that who waits for the file finds it whole.
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

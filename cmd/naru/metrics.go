@@ -1,0 +1,103 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/naru-telemetry/naru/ingest"
+	"github.com/naru-telemetry/naru/push/live"
+)
+
+// registry returns the program's metrics in Prometheus' form. They are read from
+// the packages' own counts when asked for.
+func (g *gateway) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		(*gatewayCollector)(g),
+	)
+	return r
+}
+
+// gatewayCollector reads the counts of a gateway.
+type gatewayCollector gateway
+
+var (
+	refusedDesc   = desc("refused_total", "Payloads, messages and readings that were refused, by reason.", "reason")
+	viewersDesc   = desc("viewers", "Viewers being served, by technique.", "technique")
+	viewsDesc     = desc("views_total", "Viewers served since the start, by technique.", "technique")
+	buildInfoDesc = desc("build_info", "1, labelled with the version.", "version")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("naru_"+name, help, labels, nil)
+}
+
+// Describe sends nothing: the metrics are fixed by Collect.
+func (c *gatewayCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
+	counter := func(name, help string, v float64) {
+		out <- prometheus.MustNewConstMetric(desc(name, help), prometheus.CounterValue, v)
+	}
+	gauge := func(name, help string, v float64) {
+		out <- prometheus.MustNewConstMetric(desc(name, help), prometheus.GaugeValue, v)
+	}
+	out <- prometheus.MustNewConstMetric(buildInfoDesc, prometheus.GaugeValue, 1, versionString())
+
+	in := c.pipeline.Stats()
+	counter("readings_total", "Readings admitted.", float64(in.Readings))
+	counter("messages_total", "Messages decoded, good or bad.", float64(in.Messages))
+	counter("duplicates_total", "Retransmissions recognised by device and seq.", float64(in.Duplicates))
+	counter("clock_wrong_total", "Readings whose time was replaced by the time of receipt.", float64(in.WrongClock))
+	counter("acknowledged_total", "Acknowledgements sent to devices.", float64(in.Acknowledged))
+	counter("acknowledgements_dropped_total", "Acknowledgements that could not be sent.", float64(in.LostAcks))
+	for _, r := range ingest.Reasons() {
+		out <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue,
+			float64(c.pipeline.Inspector().Total(r)), r.String())
+	}
+	udp, tcp := c.udp.Stats(), c.tcp.Stats()
+	counter("udp_datagrams_total", "Datagrams read.", float64(udp.Datagrams))
+	counter("udp_kernel_drops_total", "Datagrams that the kernel dropped because the receive buffer was full.", float64(udp.KernelDrops))
+	gauge("udp_receive_buffer_bytes", "Receive buffer that the kernel gave.", float64(c.received))
+	gauge("tcp_connections", "Open streams from devices.", float64(tcp.Open))
+	counter("tcp_accepted_total", "Streams accepted or refused.", float64(tcp.Accepted))
+
+	c.collectStore(counter, gauge)
+	c.collectPush(out, counter, gauge)
+}
+
+func (c *gatewayCollector) collectPush(out chan<- prometheus.Metric, counter, gauge func(string, string, float64)) {
+	p := c.feed.Stats()
+	counter("pushed_readings_total", "Readings handed to viewers.", float64(p.Deliveries))
+	counter("pushed_frames_total", "Messages handed to viewers.", float64(p.Frames))
+	gauge("subscriptions", "Open subscriptions.", float64(p.Subscriptions))
+	gauge("topics", "Distinct selections of the open subscriptions.", float64(p.Topics))
+	for _, t := range live.Techniques() {
+		now, total := c.live.Viewers(t)
+		out <- prometheus.MustNewConstMetric(viewersDesc, prometheus.GaugeValue, float64(now), t.String())
+		out <- prometheus.MustNewConstMetric(viewsDesc, prometheus.CounterValue, float64(total), t.String())
+	}
+}
+
+func (c *gatewayCollector) collectStore(counter, gauge func(string, string, float64)) {
+	s := c.store.Stats()
+	counter("stored_readings_total", "Readings committed to the disk.", float64(s.Committed))
+	counter("commits_total", "Group commits.", float64(s.Commits))
+	counter("commit_errors_total", "Group commits that failed and were tried again.", float64(s.CommitErrors))
+	counter("commit_seconds_total", "Time spent in commits.", s.CommitSum.Seconds())
+	gauge("commit_max_seconds", "The longest commit since the start.", s.CommitMax.Seconds())
+	counter("batch_bytes_total", "Encoded readings committed, in bytes.", float64(s.BatchBytes))
+	counter("trimmed_readings_total", "Readings dropped by retention.", float64(s.Trimmed))
+	counter("damaged_batches_total", "Batches that could not be read.", float64(s.Damaged))
+	gauge("pending_readings", "Readings that wait for a commit.", float64(s.Pending))
+	gauge("store_file_bytes", "Size of the store's file.", float64(s.FileBytes))
+	gauge("store_used_bytes", "Part of the store's file that holds something.", float64(s.UsedBytes))
+	gauge("kept_offset_floor", "Offset up to which readings are no longer kept.", float64(s.Floor))
+	gauge("head_offset", "Offset of the newest reading.", float64(s.Head))
+	gauge("durable_offset", "Offset up to which readings are on the disk.", float64(s.Durable))
+	gauge("devices", "Devices known.", float64(s.Devices))
+	gauge("series", "Series known.", float64(s.Series))
+}
