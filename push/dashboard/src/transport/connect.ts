@@ -40,6 +40,8 @@ export interface Options {
 export interface Connection {
   readonly state: ReadonlySignal<LinkState>;
   readonly stats: Readonly<LinkStats>;
+  /** The technique that is used alone; null if the choice is free. */
+  readonly forced: ReadonlySignal<Technique | null>;
   /** Use this technique alone from now on, or choose freely again. */
   force(technique: Technique | null): void;
   /** Look now whether the connection still carries, or try now if it is waiting. */
@@ -99,7 +101,7 @@ class Link implements Connection, Judge {
   readonly #state = signal<LinkState>({ phase: 'connecting', technique: null, retryAt: 0, error: '' });
   readonly #stats: LinkStats = { readings: 0, reconnects: 0, cursor: null, clockOffset: 0 };
 
-  #forced: Technique | null;
+  readonly #forced = signal<Technique | null>(null);
   #active: Trial | null = null;
   #candidate: Trial | null = null;
   #abort = new AbortController();
@@ -119,7 +121,7 @@ class Link implements Connection, Judge {
   constructor(url: URL, options: Options, onMessage: (m: Message) => void) {
     this.#url = url;
     this.#last = options.last ?? 60;
-    this.#forced = options.technique ?? null;
+    this.#forced.value = options.technique ?? null;
     this.#onMessage = onMessage;
     this.#env = {
       fetch: (input, init) => fetch(input, init),
@@ -137,13 +139,17 @@ class Link implements Connection, Judge {
     return this.#state;
   }
 
+  get forced(): ReadonlySignal<Technique | null> {
+    return this.#forced;
+  }
+
   get stats(): Readonly<LinkStats> {
     return this.#stats;
   }
 
   force(technique: Technique | null): void {
     if (this.#state.value.phase === 'closed') return;
-    this.#forced = technique;
+    this.#forced.value = technique;
     this.#refusals = this.#cuts = this.#failures = this.#notBefore = 0;
     this.#stop();
     this.#set('connecting', {});
@@ -224,7 +230,7 @@ class Link implements Connection, Judge {
       if (!abort.signal.aborted) this.#retry(reason as Error);
       return;
     }
-    const forced = this.#forced;
+    const forced = this.#forced.peek();
     if (forced === null || forced === 'longpoll' || forced === 'poll') {
       const trial = this.#try(forced ?? 'longpoll', true);
       trial.trust();

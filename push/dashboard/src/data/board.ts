@@ -1,0 +1,150 @@
+import { batch, signal, type Signal } from '@preact/signals-core';
+import type { Message, Reading } from '../transport/wire.ts';
+import { Pace } from './pace.ts';
+import { Series } from './series.ts';
+
+export type DeviceState = 'live' | 'stale';
+
+/** How long a device counts as new, in milliseconds. */
+const newFor = 60_000;
+
+const natural = new Intl.Collator(undefined, { numeric: true });
+
+/** Device is what the page knows of one device. Its signals change with its structure, never with a reading. */
+export class Device {
+  readonly id: string;
+  readonly series: Signal<readonly Series[]> = signal([]);
+  readonly state: Signal<DeviceState> = signal<DeviceState>('live');
+  readonly isNew: Signal<boolean>;
+  readonly pace = new Pace();
+  readonly byMetric = new Map<string, Series>();
+  /** What shows the age; marked when a reading comes. */
+  readonly cells = new Set<object>();
+  /** When we last heard of it, on our clock, Unix milliseconds. */
+  heardAt = 0;
+  /** Newest time that it gave. */
+  lastTime = 0;
+  readings = 0;
+  readonly firstAt: number;
+
+  constructor(id: string, isNew: boolean, now: number) {
+    this.id = id;
+    this.isNew = signal(isNew);
+    this.firstAt = now;
+  }
+}
+
+/** The right edge of a device's charts: its own clock, going on since it was last heard. Unix milliseconds. */
+export function edgeOf(device: Device, now: number): number {
+  return device.lastTime + Math.max(0, now - device.heardAt);
+}
+
+/** What a batch of readings changed, for the painter. */
+export interface Touched {
+  mark(cell: object): void;
+}
+
+/** When and how a message came. */
+export interface Arrival {
+  /** Our clock, Unix milliseconds. */
+  now: number;
+  /** The server's clock minus ours, milliseconds. */
+  clockOffset: number;
+  /** Whether it was pushed as it happened, not fetched later. */
+  live: boolean;
+}
+
+/** Board is everything the page shows: the devices and their series, fed by the live stream. */
+export class Board {
+  /** In natural order of their ids. */
+  readonly devices: Signal<readonly Device[]> = signal([]);
+  /** Whether the first answer has come, be it empty. */
+  readonly begun = signal(false);
+  readings = 0;
+  readonly #byId = new Map<string, Device>();
+  readonly #touched: Touched;
+
+  constructor(touched: Touched) {
+    this.#touched = touched;
+  }
+
+  device(id: string): Device | undefined {
+    return this.#byId.get(id);
+  }
+
+  apply(message: Message, arrival: Arrival): void {
+    switch (message.type) {
+      case 'readings':
+        this.#readings(message.readings, arrival);
+        break;
+      case 'gap':
+        for (const d of this.#byId.values()) for (const s of d.byMetric.values()) s.ring.cut();
+        break;
+      case 'reset':
+        this.#byId.clear();
+        this.devices.value = [];
+        break;
+      case 'error':
+        break;
+    }
+  }
+
+  /** Once a second: who has been silent for too long. Returns those whose state changed. */
+  review(now: number): Device[] {
+    const changed: Device[] = [];
+    batch(() => {
+      for (const d of this.#byId.values()) {
+        const state = d.pace.isStale(now - d.heardAt) ? 'stale' : 'live';
+        if (state !== d.state.peek()) {
+          d.state.value = state;
+          for (const s of d.byMetric.values()) for (const cell of s.cells) this.#touched.mark(cell);
+          changed.push(d);
+        }
+        if (d.isNew.peek() && now - d.firstAt > newFor) d.isNew.value = false;
+      }
+    });
+    return changed;
+  }
+
+  #readings(readings: readonly Reading[], arrival: Arrival): void {
+    const grown = new Set<Device>();
+    let more = false;
+    for (const r of readings) {
+      let d = this.#byId.get(r.device);
+      if (!d) {
+        d = new Device(r.device, arrival.live, arrival.now);
+        this.#byId.set(r.device, d);
+        more = true;
+      }
+      let s = d.byMetric.get(r.metric);
+      if (!s) {
+        s = new Series(r.device, r.metric);
+        d.byMetric.set(r.metric, s);
+        grown.add(d);
+      }
+      const before = s.kind;
+      s.push(r.offset, r.time, r.value);
+      if (before !== s.kind) grown.add(d);
+      this.#hear(d, r.time, arrival);
+      for (const cell of s.cells) this.#touched.mark(cell);
+      for (const cell of d.cells) this.#touched.mark(cell);
+    }
+    this.readings += readings.length;
+    if (more || grown.size > 0) batch(() => this.#publish(grown, more));
+  }
+
+  #hear(d: Device, time: number, arrival: Arrival): void {
+    d.readings++;
+    d.pace.beat(time);
+    if (time > d.lastTime) d.lastTime = time;
+    const at = arrival.live ? arrival.now : Math.min(arrival.now, time - arrival.clockOffset);
+    if (at > d.heardAt) d.heardAt = at;
+  }
+
+  #publish(grown: ReadonlySet<Device>, more: boolean): void {
+    for (const d of grown) {
+      d.series.value = [...d.byMetric.values()].sort((a, b) => natural.compare(a.metric, b.metric));
+    }
+    if (more) this.devices.value = [...this.#byId.values()].sort((a, b) => natural.compare(a.id, b.id));
+  }
+}

@@ -1,0 +1,44 @@
+/** Intervals that are remembered to find the usual one. */
+const remembered = 15;
+
+/** A device may always be silent for this long, in milliseconds. */
+const patience = 5000;
+
+/** So many usual intervals without a reading mean that something is wrong. */
+const missed = 3;
+
+/** Longest interval that counts as one: beyond, the device was away. */
+const longest = 24 * 3600_000;
+
+/** Pace learns how often a device sends, from the times of its readings. */
+export class Pace {
+  #intervals: number[] = [];
+  #next = 0;
+  #last = NaN;
+  #median = NaN;
+
+  /** Takes the time of a reading; those of one moment count once. */
+  beat(time: number): void {
+    const interval = time - this.#last;
+    if (interval <= 0) return;
+    this.#last = time;
+    if (!(interval < longest)) return;
+    this.#intervals[this.#next] = interval;
+    this.#next = (this.#next + 1) % remembered;
+    this.#median = NaN;
+  }
+
+  /** The usual interval in milliseconds; NaN until two readings have come. */
+  get usual(): number {
+    if (Number.isNaN(this.#median) && this.#intervals.length > 0) {
+      const sorted = [...this.#intervals].sort((a, b) => a - b);
+      this.#median = sorted[sorted.length >> 1] as number;
+    }
+    return this.#median;
+  }
+
+  /** Whether a silence of so many milliseconds is longer than usual. */
+  isStale(silence: number): boolean {
+    return silence > Math.max(patience, missed * (Number.isNaN(this.usual) ? 0 : this.usual));
+  }
+}

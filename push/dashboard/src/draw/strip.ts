@@ -1,0 +1,61 @@
+import type { Series } from '../data/series.ts';
+import { surface } from './canvas.ts';
+import { palette } from './palette.ts';
+
+/** Colour of a state: off and the like are quiet, the others take the next of the palette. */
+export function stateColour(series: Series, code: number): string {
+  const { states, line } = palette();
+  const word = series.words[code] ?? '';
+  if (/^(off|closed|false|idle|no|ok|0)$/i.test(word)) return line;
+  return states[code % states.length] ?? line;
+}
+
+/** Draws the newest states of a card as blocks, one step a reading. */
+export function miniStrip(canvas: HTMLCanvasElement, series: Series, stale: boolean): void {
+  const area = surface(canvas);
+  if (!area) return;
+  const { context: c, width, height } = area;
+  const ring = series.ring;
+  const step = width / ring.capacity;
+  const bar = 8;
+  const top = (height - bar) / 2;
+  c.globalAlpha = stale ? 0.45 : 1;
+  for (let i = 0; i < ring.length; i++) {
+    const code = ring.value(i);
+    if (Number.isNaN(code)) continue;
+    let j = i + 1;
+    while (j < ring.length && ring.value(j) === code) j++;
+    c.fillStyle = stateColour(series, code);
+    c.fillRect(width - (ring.length - i) * step, top, (j - i) * step + 0.5, bar);
+    i = j - 1;
+  }
+  c.globalAlpha = 1;
+}
+
+/** Draws the states of a stretch of time, each with its word where there is room. */
+export function timeline(canvas: HTMLCanvasElement, series: Series, from: number, to: number): void {
+  const area = surface(canvas);
+  if (!area) return;
+  const { context: c, width, height } = area;
+  const { ink } = palette();
+  const ring = series.ring;
+  const x = (t: number): number => ((Math.min(Math.max(t, from), to) - from) / (to - from)) * width;
+  c.font = `600 12px ${getComputedStyle(canvas).fontFamily}`;
+  c.textBaseline = 'middle';
+  for (let i = 0; i < ring.length; i++) {
+    const code = ring.value(i);
+    if (Number.isNaN(code)) continue;
+    let j = i + 1;
+    while (j < ring.length && ring.value(j) === code) j++;
+    const end = j < ring.length ? ring.time(j) : to;
+    const [left, right] = [x(ring.time(i)), x(end)];
+    i = j - 1;
+    if (right <= left || end < from) continue;
+    c.fillStyle = stateColour(series, code);
+    c.fillRect(left, 0, Math.max(1, right - left - 1), height);
+    const word = series.words[code] ?? '';
+    if (c.measureText(word).width + 16 > right - left) continue;
+    c.fillStyle = ink;
+    c.fillText(word, left + 8, height / 2 + 1);
+  }
+}

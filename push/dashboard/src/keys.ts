@@ -1,0 +1,73 @@
+import { dialog, paused, query, route } from './app.ts';
+
+/** Whether a key press belongs to the element that has the focus. */
+function isTyping(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches('input, textarea, select, [contenteditable]');
+}
+
+function isPressable(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches('button, a, summary, [role=tab]');
+}
+
+function search(): HTMLInputElement | null {
+  return document.querySelector<HTMLInputElement>('#search');
+}
+
+/** Moves the focus to the next or previous card. */
+function step(by: 1 | -1): void {
+  const cards = [...document.querySelectorAll<HTMLElement>('.card-link')];
+  if (cards.length === 0) return;
+  const at = cards.indexOf(document.activeElement as HTMLElement);
+  const next = at < 0 ? (by > 0 ? 0 : cards.length - 1) : Math.min(cards.length - 1, Math.max(0, at + by));
+  cards[next]?.focus();
+  cards[next]?.scrollIntoView({ block: 'nearest' });
+}
+
+function escape(typing: boolean): boolean {
+  if (typing) {
+    query.value = '';
+    (document.activeElement as HTMLElement).blur();
+  } else if (route.value !== null) {
+    location.hash = '#/';
+  } else if (query.value !== '') {
+    query.value = '';
+  } else {
+    return false;
+  }
+  return true;
+}
+
+/** Returns whether the key meant something. */
+function press(key: string, target: EventTarget | null): boolean {
+  const typing = isTyping(target);
+  if (key === 'Escape') return escape(typing);
+  if (typing) return false;
+  switch (key) {
+    case '/':
+      if (!search()) location.hash = '#/';
+      requestAnimationFrame(() => search()?.focus());
+      return true;
+    case 'j':
+      step(1);
+      return true;
+    case 'k':
+      step(-1);
+      return true;
+    case ' ':
+      if (route.value === null || isPressable(target)) return false;
+      paused.value = !paused.value;
+      return true;
+    case '?':
+      dialog.value = 'help';
+      return true;
+  }
+  return false;
+}
+
+/** Listens to the keys of the whole page. An open dialog has them for itself. */
+export function listenToKeys(): void {
+  addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || dialog.value !== null) return;
+    if (press(event.key, event.target)) event.preventDefault();
+  });
+}

@@ -1,0 +1,16 @@
+import './style/base.css';
+import './style/header.css';
+import './style/cards.css';
+import './style/device.css';
+import './style/panels.css';
+import { render } from 'preact';
+import { start } from './app.ts';
+import { listenToKeys } from './keys.ts';
+import { App } from './view/App.tsx';
+
+const root = document.getElementById('app');
+if (root) {
+  start();
+  listenToKeys();
+  render(<App />, root);
+}

@@ -1,0 +1,104 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { board, dialog, everySecond, link } from '../app.ts';
+import { textOf, write } from '../draw/cells.ts';
+import { s } from '../strings.ts';
+import { isTechnique, techniques } from '../transport/carrier.ts';
+import type { LinkState } from '../transport/connect.ts';
+import { Sheet } from './Dialog.tsx';
+
+function words(state: LinkState, now: number): string {
+  switch (state.phase) {
+    case 'live':
+      return state.technique ? s.link.live(state.technique) : s.live;
+    case 'waiting': {
+      const left = Math.ceil((state.retryAt - now) / 1000);
+      return left > 0 ? s.link.waiting(left) : s.link.trying;
+    }
+    case 'connecting':
+      return s.connecting;
+    case 'unauthorized':
+      return s.link.unauthorized;
+    case 'closed':
+      return s.link.closed;
+  }
+}
+
+/** Says how the readings come; a click tells more. */
+export function LinkButton() {
+  const state = link.state.value;
+  const now = useSignal(Date.now());
+  useEffect(() => {
+    if (state.phase !== 'waiting') return;
+    now.value = Date.now();
+    const timer = setInterval(() => (now.value = Date.now()), 250);
+    return () => clearInterval(timer);
+  }, [state.phase]);
+  const text = words(state, state.phase === 'waiting' ? now.value : 0);
+  return (
+    <button class={`link ${state.phase}`} type="button" aria-haspopup="dialog" onClick={() => (dialog.value = 'connection')}>
+      <span class="dot" aria-hidden="true" />
+      <span class="link-words">{text}</span>
+    </button>
+  );
+}
+
+export function ConnectionDialog() {
+  const state = link.state.value;
+  return (
+    <Sheet title={s.link.title} kind="connection">
+      <dl class="facts">
+        <Fact name={s.link.technique} read={() => words(link.state.peek(), Date.now())} />
+        <Fact name={s.link.cursor} read={() => link.stats.cursor ?? '–'} />
+        <Fact name={s.link.readings} read={() => board.readings.toLocaleString()} />
+        <Fact name={s.link.reconnects} read={() => String(link.stats.reconnects)} />
+        {state.error && <Fact name={s.link.lastError} read={() => link.state.peek().error} />}
+      </dl>
+      <Chooser />
+      {state.phase === 'waiting' && (
+        <button class="button" type="button" onClick={() => link.check()}>
+          {s.link.retry}
+        </button>
+      )}
+    </Sheet>
+  );
+}
+
+function Fact({ name, read }: { name: string; read: () => string }) {
+  const ref = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const node = ref.current && textOf(ref.current);
+    if (!node) return;
+    write(node, read());
+    return everySecond(() => write(node, read()));
+  }, []);
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd ref={ref} />
+    </div>
+  );
+}
+
+function Chooser() {
+  const chosen = link.forced.value ?? 'auto';
+  return (
+    <label class="chooser">
+      <span>{s.link.choose}</span>
+      <select
+        value={chosen}
+        onChange={(e) => {
+          const value = e.currentTarget.value;
+          link.force(isTechnique(value) ? value : null);
+        }}
+      >
+        <option value="auto">{s.link.auto}</option>
+        {techniques.map((t) => (
+          <option key={t} value={t}>
+            {s.link.techniques[t]}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}

@@ -1,0 +1,33 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { dialog } from '../app.ts';
+import { s } from '../strings.ts';
+import { Icon } from './Icon.tsx';
+
+/** A modal sheet: the browser keeps the focus in it, Esc and a click beside it close it. */
+export function Sheet({ title, kind, children }: { title: string; kind: string; children: ComponentChildren }) {
+  const ref = useRef<HTMLDialogElement>(null);
+  useEffect(() => ref.current?.showModal(), []);
+  const close = (): void => ref.current?.close();
+  return (
+    <dialog
+      ref={ref}
+      class={`sheet ${kind}`}
+      aria-labelledby="sheet-title"
+      onClose={() => (dialog.value = null)}
+      onClick={(e) => {
+        if (e.target === ref.current) close();
+      }}
+    >
+      <div class="sheet-body">
+        <div class="sheet-head">
+          <h2 id="sheet-title">{title}</h2>
+          <button class="tool" type="button" aria-label={s.close} onClick={close}>
+            <Icon name="close" />
+          </button>
+        </div>
+        {children}
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,24 @@
+const paths = {
+  search: 'M7 12.5a5.5 5.5 0 1 0 0-11 5.5 5.5 0 0 0 0 11ZM11 11l4 4',
+  inbox: 'M2 9.5 4 2.5h8l2 7v4H2v-4Zm0 0h3.5l1 2h3l1-2H14',
+  light: 'M8 11a3 3 0 1 0 0-6 3 3 0 0 0 0 6ZM8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M3 13l1-1M12 4l1-1',
+  dark: 'M13.5 9.5A6 6 0 0 1 6.5 2.5 6 6 0 1 0 13.5 9.5Z',
+  auto: 'M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12ZM8 2v12M8 5h4.5M8 8h6M8 11h4.5',
+  keys: 'M1.5 4h13v8.5h-13V4ZM4 6.5h.01M6.7 6.5h.01M9.3 6.5h.01M12 6.5h.01M5 9.7h6',
+  close: 'M3 3l10 10M13 3 3 13',
+  back: 'M10 3 5 8l5 5',
+  pause: 'M5.5 3v10M10.5 3v10',
+  play: 'M5 3l8 5-8 5V3Z',
+  table: 'M2 3h12v10H2V3ZM2 6.5h12M2 9.7h12M6 3v10',
+  chart: 'M2 2v12h12M4.5 10l3-4 2.5 2.5L14 4',
+} as const;
+
+export type IconName = keyof typeof paths;
+
+export function Icon({ name }: { name: IconName }) {
+  return (
+    <svg class="icon" viewBox="0 0 16 16" aria-hidden="true">
+      <path d={paths[name]} />
+    </svg>
+  );
+}

@@ -1,0 +1,82 @@
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { refusals, type Refusal } from '../api.ts';
+import { clock } from '../draw/format.ts';
+import { s } from '../strings.ts';
+import { Sheet } from './Dialog.tsx';
+
+/** How often the list is asked for while it is on the page, in milliseconds. */
+const every = 2000;
+
+/** Refusals that are shown. */
+const most = 50;
+
+export function RefusedDialog() {
+  return (
+    <Sheet title={s.refused.title} kind="refused-sheet">
+      <p>{s.refused.lead}</p>
+      <RefusedList />
+    </Sheet>
+  );
+}
+
+/** What arrived and was not taken, asked for as long as it is on the page. Quiet: nothing to say, nothing shown. */
+export function RefusedList({ quiet = false }: { quiet?: boolean }) {
+  const list = useSignal<Refusal[] | null>(null);
+  const failed = useSignal(false);
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout>;
+    let over = false;
+    const ask = async (): Promise<void> => {
+      try {
+        if (!document.hidden) list.value = (await refusals()).slice(0, most);
+        failed.value = false;
+      } catch {
+        failed.value = true;
+      }
+      if (!over) timer = setTimeout(() => void ask(), every);
+    };
+    void ask();
+    return () => {
+      over = true;
+      clearTimeout(timer);
+    };
+  }, []);
+  const refused = list.value ?? [];
+  if (refused.length === 0) {
+    if (quiet) return null;
+    return <p class="note">{failed.value ? s.refused.unavailable : list.value ? s.refused.none : s.connecting}</p>;
+  }
+  return (
+    <div class="refused">
+      {quiet && <h2>{s.refused.title}</h2>}
+      {quiet && <p>{s.refused.lead}</p>}
+      <ul>
+        {refused.map((r, i) => (
+          <Item key={`${r.time} ${i}`} refusal={r} />
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function Item({ refusal: r }: { refusal: Refusal }) {
+  const payload = r.payload ?? r.payload_base64 ?? '';
+  const size = r.payload === undefined ? Math.floor((payload.length * 3) / 4) : new TextEncoder().encode(payload).length;
+  return (
+    <li>
+      <p class="refused-what">
+        <strong>{r.reason}</strong> {r.error}
+      </p>
+      <pre tabIndex={0}>
+        <code>{payload}</code>
+      </pre>
+      {/=-?\d+,\d+(\s|$)/.test(payload) && <p class="hint">{s.refused.comma}</p>}
+      <p class="note">
+        <time dateTime={new Date(r.time).toISOString()}>{clock(r.time)}</time> · {s.refused.bytes(size)} {s.refused.from(r.remote)} ·{' '}
+        {r.transport} · {r.format}
+        {r.payload === undefined && ` · ${s.refused.binary}`}
+      </p>
+    </li>
+  );
+}
