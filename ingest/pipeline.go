@@ -59,7 +59,7 @@ type Pipeline struct {
 // answer waits for offset to be durable before it goes out.
 type answer struct {
 	offset uint64
-	reply  ReplyFunc
+	from   *Session
 	peer   Peer
 	body   []byte
 }
@@ -165,15 +165,18 @@ func (p *Pipeline) answer(ctx context.Context, a answer) bool {
 		}
 		p.acks.Add(1)
 	}
-	a.reply(a.peer, a.body)
+	a.from.reply(a.peer, a.body)
+	a.from.answered()
 	return true
 }
 
 func (p *Pipeline) enqueue(a answer) {
+	a.from.unanswered.Add(1)
 	select {
 	case p.answers <- a:
 	default:
 		p.lostAcks.Add(1)
+		a.from.answered()
 	}
 }
 

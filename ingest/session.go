@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
@@ -38,6 +39,9 @@ type Session struct {
 		dup    bool
 	}
 	seed maphash.Seed
+
+	unanswered atomic.Int64  // answers on their way
+	settled    chan struct{} // told when there are none any more
 }
 
 type mark struct {
@@ -49,7 +53,7 @@ type mark struct {
 // its payloads at newlines; otherwise a payload is a datagram, and when there is
 // no room its readings are refused. reply sends answers.
 func (p *Pipeline) NewSession(stream bool, reply ReplyFunc) *Session {
-	return &Session{p: p, stream: stream, reply: reply, seed: maphash.MakeSeed()}
+	return &Session{p: p, stream: stream, reply: reply, seed: maphash.MakeSeed(), settled: make(chan struct{}, 1)}
 }
 
 // Handle decodes and admits one payload. It does not keep payload. Readings
@@ -199,7 +203,7 @@ func (s *Session) Flush(ctx context.Context) error {
 		s.lose()
 	}
 	for _, a := range s.asked {
-		a.reply, a.offset = s.reply, s.p.last.Load()
+		a.from, a.offset = s, s.p.last.Load()
 		if err != nil {
 			a.offset, a.body = 0, overloaded(a.body)
 		}
@@ -209,6 +213,27 @@ func (s *Session) Flush(ctx context.Context) error {
 	clear(s.asked)
 	s.batch, s.asked, s.marks = s.batch[:0], s.asked[:0], s.marks[:0]
 	return nil
+}
+
+// Settle waits until every answer has gone out or ctx is done.
+func (s *Session) Settle(ctx context.Context) {
+	for s.unanswered.Load() > 0 {
+		select {
+		case <-s.settled:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// answered counts an answer that has gone out or was dropped.
+func (s *Session) answered() {
+	if s.unanswered.Add(-1) == 0 {
+		select {
+		case s.settled <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (s *Session) append() error {

@@ -20,6 +20,8 @@ type Handler interface {
 	Handle(ctx context.Context, peer ingest.Peer, payload []byte) error
 	// Flush ends a run of payloads that arrived together.
 	Flush(ctx context.Context) error
+	// Settle waits until the answers to all payloads have gone out.
+	Settle(ctx context.Context)
 }
 
 // RefuseFunc is told of what a listener itself refuses. payload may be nil and

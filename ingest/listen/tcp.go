@@ -35,6 +35,9 @@ const (
 	// maxOutbox bounds the answers that wait for a peer which does not read.
 	maxOutbox    = 64 << 10
 	writeTimeout = 10 * time.Second
+	// answerGrace is how long a connection stays for answers after the device has
+	// closed its side.
+	answerGrace = 5 * time.Second
 )
 
 // TCP serves a stream listener.
@@ -174,7 +177,14 @@ func (t *TCP) CloseConns() {
 func (t *TCP) serveConn(ctx context.Context, s *stream) {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	err := t.read(ctx, s, t.NewHandler(s.reply))
+	h := t.NewHandler(s.reply)
+	err := t.read(ctx, s, h)
+	if errors.Is(err, io.EOF) {
+		// The device has said all it has to say; it may still wait for answers.
+		wait, cancel := context.WithTimeout(ctx, answerGrace)
+		h.Settle(wait)
+		cancel()
+	}
 	if ctx.Err() != nil {
 		return
 	}

@@ -48,7 +48,10 @@ func (j *jsonTokens) skip(t token) bool {
 }
 
 func (j *jsonTokens) fail(at int, msg string) token {
-	j.at, j.msg = min(at, len(j.buf)), msg
+	j.at, j.msg = at, msg
+	if at >= len(j.buf) {
+		j.at, j.msg = len(j.buf), "the JSON text ends too early"
+	}
 	return token{kind: tokenError}
 }
 
@@ -77,7 +80,7 @@ func (j *jsonTokens) next() token {
 	j.space()
 	j.at = j.pos
 	if j.pos >= len(j.buf) {
-		return j.fail(j.pos, "the JSON text ends too early")
+		return j.fail(j.pos, "")
 	}
 	switch j.state {
 	case jsonFirstKey, jsonFirstElement:

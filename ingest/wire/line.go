@@ -146,7 +146,7 @@ func (d *Decoder) scanTags(s *lineScanner) (int, string) {
 		}
 		d.tags = append(d.tags, tag{key, value, at})
 	}
-	if s.pos >= s.end {
+	if s.atEnd() {
 		return s.pos, "fields are missing: want measurement[,tag=value] field=value [time]"
 	}
 	if s.buf[s.pos] != ' ' {

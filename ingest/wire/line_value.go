@@ -54,7 +54,7 @@ func numberValue(raw []byte) (Value, string) {
 		return intValue(n), ""
 	}
 	f, ok := parseFloat(raw)
-	if !ok || bytes.ContainsAny(raw, "xXpPnN") { // strconv knows more notations than the protocol
+	if !ok || bytes.ContainsAny(raw, "_xXpPnN") { // strconv knows more notations than the protocol
 		return Value{}, "a number is malformed or out of range"
 	}
 	return floatValue(f), ""

@@ -198,10 +198,13 @@ func (r *objectReader) members(outermost bool) bool {
 		case key.kind == tokenText:
 		case key.kind == tokenNumber && key.value.Kind == device.KindInt:
 			name = strconv.AppendInt(digits[:0], int64(key.value.Bits), 10)
-		case !r.tk.skip(key):
-			return false
 		default:
-			r.complain("a member name must be a text or an integer")
+			if key.kind != tokenError {
+				r.complain("a member name must be a text or an integer")
+			}
+			if !r.tk.skip(key) {
+				return false
+			}
 		}
 		t := r.tk.next()
 		done, ok := false, true

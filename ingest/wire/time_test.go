@@ -1,0 +1,159 @@
+package wire
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/naru-telemetry/naru/device"
+)
+
+const testNow = device.Time(1_764_000_000_000_000)
+
+func TestTimeAt(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   string // a JSON number
+		unit Unit
+		want device.Time
+	}{
+		{"now", "0", Ago, testNow},
+		{"seconds ago", "90", Ago, testNow - 90e6},
+		{"seconds ago with a minus", "-90", Ago, testNow - 90e6},
+		{"a fraction of a second ago", "0.25", Ago, testNow - 250e3},
+		{"a fraction of a second ago with a minus", "-0.25", Ago, testNow - 250e3},
+		{"more than a second ago with a minus", "-1.75", Ago, testNow - 1750e3},
+		{"the longest ago", "268435455", Ago, testNow - 268_435_455e6},
+		{"the longest ago with a minus", "-268435455", Ago, testNow - 268_435_455e6},
+		{"before 1970", "-268435456", Ago, 0},
+		{"the least", "-9223372036854775808", Ago, 0},
+		{"the first second", "268435456", Second, 268_435_456e6},
+		{"seconds", "1764000000", Second, 1_764_000_000e6},
+		{"seconds with a fraction", "1764000000.123456789", Second, 1_764_000_000_123_456},
+		{"digits beyond the ninth", "1764000000.1234567899999999999", Second, 1_764_000_000_123_456},
+		{"the last second", "99999999999", Second, 99_999_999_999e6},
+		{"the first millisecond", "100000000000", Milli, 100_000_000_000e3},
+		{"milliseconds", "1764000000123", Milli, 1_764_000_000_123e3},
+		{"milliseconds with a fraction", "1764000000123.4567", Milli, 1_764_000_000_123_456},
+		{"the last millisecond", "99999999999999", Milli, 99_999_999_999_999e3},
+		{"the first microsecond", "100000000000000", Micro, 100_000_000_000_000},
+		{"microseconds", "1764000000123456", Micro, 1_764_000_000_123_456},
+		{"microseconds with a fraction", "1764000000123456.9", Micro, 1_764_000_000_123_456},
+		{"the last microsecond", "99999999999999999", Micro, 99_999_999_999_999_999},
+		{"the first nanosecond", "100000000000000000", Nano, 100_000_000_000_000},
+		{"nanoseconds", "1764000000123456789", Nano, 1_764_000_000_123_456},
+		{"the last nanosecond", "9223372036854775807", Nano, 9_223_372_036_854_775},
+		{"an exponent", "1.764e9", Second, 1_764_000_000e6},
+		{"an exponent and microseconds", "1.764000000123456e9", Second, 1_764_000_000_123_456},
+		{"an exponent and milliseconds", "1.7640000001234E+12", Milli, 1_764_000_000_123_400},
+		{"an exponent ago", "-5e-1", Ago, testNow - 500e3},
+		{"minus zero", "-0", Ago, testNow},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			at, ok := timeOfText([]byte(c.in))
+			if !ok {
+				t.Fatalf("%s is no time", c.in)
+			}
+			if at.Unit() != c.unit || at.At(testNow) != c.want {
+				t.Errorf("%s: unit %d, moment %d; want %d, %d", c.in, at.Unit(), at.At(testNow), c.unit, c.want)
+			}
+		})
+	}
+	for _, in := range []string{"1e99", "-1e99", "9223372036854775808", "1e999"} {
+		if at, ok := timeOfText([]byte(in)); ok {
+			t.Errorf("%s is taken for %v", in, at)
+		}
+	}
+}
+
+func TestTimeAdd(t *testing.T) {
+	for _, c := range []struct{ a, b, want string }{
+		{"1764000000", "0.5", "1764000000.5"},
+		{"1764000000.75", "0.5", "1764000001.25"},
+		{"1764000000.25", "-0.5", "1763999999.75"},
+		{"-1.5", "-1.5", "-3"},
+		{"9223372036854775807", "1", "9223372036854775807"},
+		{"9223372036854775807.5", "0.5", "9223372036854775807"},
+		{"-9223372036854775808", "-1", "-9223372036854775808"},
+	} {
+		a, _ := timeOfText([]byte(c.a))
+		b, _ := timeOfText([]byte(c.b))
+		if got := string(a.add(b).append(nil)); got != c.want {
+			t.Errorf("%s + %s = %s, want %s", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+// A fraction of a unit comes back through a float64 to the microsecond.
+func TestTimeOfFloat(t *testing.T) {
+	for us := int64(1_764_000_000_000_000); us < 1_764_000_000_003_000; us++ {
+		for _, f := range []float64{float64(us) / 1e6, float64(us) / 1e3, float64(us)} {
+			at, ok := timeOfFloat(f)
+			if got := at.At(testNow); !ok || got != device.Time(us) {
+				t.Fatalf("%f: %d, want %d", f, got, us)
+			}
+		}
+	}
+}
+
+func TestTimeOfRFC3339(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want device.Time
+	}{
+		{"2026-11-23T10:00:00Z", 1_795_428_000e6},
+		{"2026-11-23T10:00:00.123Z", 1_795_428_000_123e3},
+		{"2026-11-23t10:00:00.123456789z", 1_795_428_000_123_456},
+		{"2026-11-23 10:00:00.1Z", 1_795_428_000_100e3},
+		{"2026-11-23T11:30:00+01:30", 1_795_428_000e6},
+		{"2026-11-23T00:00:00-10:00", 1_795_428_000e6},
+		{"2026-11-23T10:00:00-00:00", 1_795_428_000e6},
+		{"2024-02-29T00:00:00Z", 1_709_164_800e6},
+		{"2000-02-29T23:59:59Z", 951_868_799e6},
+		{"2016-12-31T23:59:60Z", 1_483_228_800e6},
+		// A clock that was not set must not be taken for seconds ago.
+		{"1970-01-01T00:00:12Z", 0},
+		{"0000-01-01T00:00:00Z", 0},
+		{"9999-12-31T23:59:59Z", (maxSeconds - 1) * 1e6},
+	} {
+		at, ok := timeOfRFC3339([]byte(c.in))
+		if got := at.At(testNow); !ok || got != c.want {
+			t.Errorf("%s: %d %v, want %d", c.in, got, ok, c.want)
+		}
+	}
+	for _, in := range []string{
+		"", "2026-11-23", "2026-11-23T10:00:00", "2026-11-23T10:00Z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z",
+		"2026-11-31T00:00:00Z", "2026-11-00T00:00:00Z", "2025-02-29T00:00:00Z", "1900-02-29T00:00:00Z",
+		"2026-11-23T24:00:00Z", "2026-11-23T10:60:00Z", "2026-11-23T10:00:61Z", "2026-11-23T10:00:00.Z",
+		"2026-11-23T10:00:00.5", "2026-11-23T10:00:00+0100", "2026-11-23T10:00:00+24:00", "2026-11-23T10:00:00+01:60",
+		"2026-11-23T10:00:00ZZ", "2026-11-23_10:00:00Z", "2O26-11-23T10:00:00Z", "+026-11-23T10:00:00Z",
+		"2026-11-23T10:00:00+-1:00", strings.Repeat("9", 40),
+	} {
+		if at, ok := timeOfRFC3339([]byte(in)); ok {
+			t.Errorf("%q is taken for %v", in, at)
+		}
+	}
+}
+
+// FuzzRFC3339 compares with package time, which does not take a small t or z, a
+// space for the T, and leap seconds.
+func FuzzRFC3339(f *testing.F) {
+	f.Add("2026-11-23T10:00:00.123Z")
+	f.Add("2016-12-31 23:59:60+01:00")
+	f.Add("0000-02-29T00:00:00-23:59")
+	f.Fuzz(func(t *testing.T, s string) {
+		at, ok := timeOfRFC3339([]byte(s))
+		var std time.Time
+		err := std.UnmarshalText([]byte(s))
+		switch {
+		case ok && err != nil && !strings.ContainsAny(s, "tz ") && !strings.Contains(s, ":60"):
+			t.Fatalf("%q is read, package time: %v", s, err)
+		case !ok && err == nil:
+			t.Fatalf("%q is not read, package time: %v", s, std)
+		case ok && err == nil && std.Unix() >= relativeBelow && std.Unix() < maxSeconds:
+			if got := at.At(0); got != device.TimeOf(std) {
+				t.Fatalf("%q: %d, package time: %d", s, got, device.TimeOf(std))
+			}
+		}
+	})
+}
