@@ -27,3 +27,6 @@ require (
 	golang.org/x/term v0.47.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
+
+// npm packages may carry Go files; they are none of ours.
+ignore ./push/dashboard/node_modules

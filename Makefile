@@ -1,0 +1,86 @@
+# make run    gateway with a live page and simulated devices
+# make test   everything that must hold, installing what it needs on Debian as root
+# make build  bin/naru and bin/firmware-sim
+# make lint   formatting, vet, linters, import rules
+# make bench  benchmarks in the form that benchstat reads
+# make fuzz   every fuzz target for FUZZTIME
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: run test build page lint bench fuzz clean go-test page-test browser-test deps
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
+PAGE := push/dashboard
+PAGE_SOURCES := $(shell find $(PAGE)/src -type f 2>/dev/null) $(PAGE)/index.html $(PAGE)/package-lock.json $(PAGE)/tsconfig.json $(wildcard $(PAGE)/vite.config.*)
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+ARGS ?=
+
+run: page
+	CGO_ENABLED=0 go build -trimpath -o bin/naru ./cmd/naru
+	exec bin/naru serve --demo $(ARGS)
+
+build: page
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/ ./cmd/naru ./firmware-sim
+
+# The page needs Node.js; without it the gateway serves a small built-in one.
+page:
+	@if command -v npm >/dev/null; then \
+	  $(MAKE) --no-print-directory $(PAGE)/dist/index.html; \
+	else \
+	  echo "Node.js with npm is not installed: the gateway will show its small built-in page."; \
+	  echo "For the full page install Node.js 20 or later (Debian: apt install nodejs npm) and run make again."; \
+	fi
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
+	cd $(PAGE) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PAGE)/dist/index.html: $(PAGE)/node_modules/.package-lock.json $(PAGE_SOURCES)
+	cd $(PAGE) && npm run --silent build
+	@touch $@
+
+test: deps lint go-test page-test browser-test
+
+deps:
+	.ci/deps
+
+go-test:
+	go build ./...
+	go test -race -shuffle=on -timeout 20m ./...
+	GOARCH=arm GOARM=6 CGO_ENABLED=0 go vet ./...
+
+page-test: page
+	cd $(PAGE) && npm run --silent check && npm test --silent
+
+browser-test: page
+	CGO_ENABLED=0 go build -trimpath -o bin/naru ./cmd/naru
+	cd $(PAGE) && NARU_BIN="$(CURDIR)/bin/naru" npm run --silent e2e
+
+$(GOLANGCI):
+	GOBIN="$(CURDIR)/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/golangci-lint $@
+
+# golangci-lint carries gofumpt, gci, vet and staticcheck; .golangci.yml holds the
+# import rules, and cmd/naru/architecture_test.go holds them once more as a test.
+lint: $(GOLANGCI)
+	$(GOLANGCI) config verify
+	$(GOLANGCI) run ./...
+	go mod verify >/dev/null
+
+bench:
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./device ./ingest/... ./storage/... ./push/... ./firmware-sim/...
+	go test -run '^$$' -bench System -benchtime 1x -timeout 30m ./cmd/naru
+
+fuzz:
+	@for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+clean:
+	rm -rf bin $(PAGE)/dist/assets $(PAGE)/dist/index.html
