@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"unsafe"
 
@@ -82,9 +83,9 @@ func checkBounds(t *testing.T, in []byte, lines bool) {
 
 func checkError(t *testing.T, err error, in []byte) {
 	t.Helper()
-	e, ok := err.(*SyntaxError)
+	var e *SyntaxError
 	switch {
-	case !ok:
+	case !errors.As(err, &e):
 		t.Fatalf("the error is a %T", err)
 	case e.Msg == "":
 		t.Fatalf("%+v says nothing", e)
