@@ -9,6 +9,10 @@
 // Devices that want acknowledgements number their messages and send them again,
 // with doubling waits, until the server has answered or they give up.
 //
+// A [Replay] sends the readings of a file in the same way. A [Load] does without
+// firmware: it sends readings of the same sensors as fast as it is told to over a
+// few sockets, and expects no answer.
+//
 // The package speaks the wire formats and nothing else of the server. It logs
 // nothing; a [Report] tells what was sent and what became of it. Constructors
 // start nothing, and Run ends all that it has started.
