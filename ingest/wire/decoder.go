@@ -102,8 +102,12 @@ func (d *Decoder) Message() (*Message, error) {
 
 // isCBOR reports whether b begins with a CBOR array, map or self-description.
 func isCBOR(b []byte) bool {
-	return b[0] >= 0x80 && b[0] <= 0xbf || len(b) > 2 && b[0] == 0xd9 && b[1] == 0xd9 && b[2] == 0xf7
+	return b[0] >= 0x80 && b[0] <= 0xbf || b[0] == selfDescription[0] && bytes.HasPrefix(b, []byte(selfDescription))
 }
+
+// selfDescription is the tag that tells CBOR from anything else (RFC 8949,
+// section 3.4.6).
+const selfDescription = "\xd9\xd9\xf7"
 
 // byteOrderMark is what some editors and shells begin a UTF-8 text with.
 const byteOrderMark = "\xef\xbb\xbf"

@@ -1,6 +1,9 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Frame parts a stream: it returns how many bytes at the beginning of buf are
 // whole messages, which then make one payload for a Decoder with lines. 0 means
@@ -15,7 +18,7 @@ func Frame(buf []byte) (int, error) {
 	if skip == len(buf) {
 		return skip, nil
 	}
-	if buf[skip] == 0xd9 && len(buf)-skip < 3 {
+	if rest := buf[skip:]; len(rest) < len(selfDescription) && strings.HasPrefix(selfDescription, string(rest)) {
 		return skip, nil
 	}
 	if isCBOR(buf[skip:]) {

@@ -135,6 +135,13 @@ func TestTimeOfRFC3339(t *testing.T) {
 	}
 }
 
+// isLenient reports whether package time takes s for more than RFC 3339 allows:
+// a comma, an hour of one digit, an offset of more than 23:59.
+func isLenient(s string) bool {
+	zone := s[len(s)-5:]
+	return strings.Contains(s, ",") || s[12] == ':' || s[len(s)-1] != 'Z' && (zone[:2] > "23" || zone[3:] > "59")
+}
+
 // FuzzRFC3339 compares with package time, which does not take a small t or z, a
 // space for the T, and leap seconds.
 func FuzzRFC3339(f *testing.F) {
@@ -148,7 +155,7 @@ func FuzzRFC3339(f *testing.F) {
 		switch {
 		case ok && err != nil && !strings.ContainsAny(s, "tz ") && !strings.Contains(s, ":60"):
 			t.Fatalf("%q is read, package time: %v", s, err)
-		case !ok && err == nil:
+		case !ok && err == nil && !isLenient(s):
 			t.Fatalf("%q is not read, package time: %v", s, std)
 		case ok && err == nil && std.Unix() >= relativeBelow && std.Unix() < maxSeconds:
 			if got := at.At(0); got != device.TimeOf(std) {
