@@ -135,10 +135,9 @@ func (t *latest) follow(ctx context.Context) error {
 			return err
 		}
 		if b != nil {
-			here, err = t.collect(b, here)
-		}
-		if err != nil {
-			return err
+			if here, err = t.collect(b, here); err != nil {
+				return err
+			}
 		}
 		// A series that the batch should hold and does not, because the batch
 		// is damaged, is looked for batch by batch.
@@ -184,7 +183,7 @@ func (t *latest) load(key uint64) (b *batch, below uint64, err error) {
 
 // collect takes the readings of these series out of the batch, and returns
 // those of the series that are not in it.
-func (t *latest) collect(b *batch, ids []uint32) (absent []uint32, err error) {
+func (t *latest) collect(b *batch, ids []uint32) ([]uint32, error) {
 	for _, id := range ids {
 		t.here[id/64] |= 1 << (id % 64)
 	}
@@ -201,31 +200,19 @@ func (t *latest) collect(b *batch, ids []uint32) (absent []uint32, err error) {
 		}
 		t.want, t.skip = append(t.want, want), append(t.skip, skip)
 	}
-	absent = ids[:0]
+	absent := ids[:0]
 	for _, id := range ids {
 		if t.here.has(id) {
 			t.here[id/64] &^= 1 << (id % 64)
 			absent = append(absent, id)
 		}
 	}
-	if t.rows, err = b.unpack(t.rows); err != nil {
-		t.log.damagedBatch(b.first, err)
-		return absent, nil //nolint:nilerr // what cannot be read is counted and left out
-	}
-	for r := b.reader(); ; {
-		ok, err := r.next(t.want)
-		if err != nil {
-			t.log.damagedBatch(b.first, err)
+	var err error
+	t.rows, err = t.log.eachRow(b, t.rows, t.want, func(r *row) error {
+		if t.skip[r.index]--; t.skip[r.index] < 0 {
+			t.found = append(t.found, r.stored(t.names[b.dict[r.index].id-1]))
 		}
-		if !ok {
-			return absent, nil //nolint:nilerr // the same
-		}
-		i := r.row.index
-		if !t.want[i] {
-			continue
-		}
-		if t.skip[i]--; t.skip[i] < 0 {
-			t.found = append(t.found, r.row.stored(t.names[b.dict[i].id-1]))
-		}
-	}
+		return nil
+	})
+	return absent, err
 }

@@ -238,33 +238,37 @@ func seekBelow(cur *bolt.Cursor, from uint64) (k, v []byte) {
 
 // eachRow decodes the wanted rows of a batch. The reading is valid until fn
 // returns.
-func (s *scan) eachRow(b *batch, fn func(*device.Stored) error) error {
-	var err error
-	if s.rows, err = b.unpack(s.rows); err != nil {
-		s.log.damagedBatch(b.first, err)
-		return nil //nolint:nilerr // what cannot be read is counted and left out
-	}
-	want := s.markWanted(b)
+func (s *scan) eachRow(b *batch, fn func(*device.Stored) error) (err error) {
 	var out device.Stored
-	for r := b.reader(); ; {
-		ok, err := r.next(want)
-		if err != nil {
-			s.log.damagedBatch(b.first, err)
+	s.rows, err = s.log.eachRow(b, s.rows, s.markWanted(b), func(r *row) error {
+		out = r.stored(s.names[b.dict[r.index].id-1])
+		if out.Device == "" {
+			return nil // its name was lost
 		}
-		if !ok {
-			return nil //nolint:nilerr // the same
-		}
-		if want != nil && !want[r.row.index] {
+		return fn(&out)
+	})
+	return err
+}
+
+// eachRow calls fn with the rows of a batch that want marks by dictionary
+// index; nil: all. Rows that cannot be read are counted and left out. scratch
+// is returned for the next call.
+func (l *Log) eachRow(b *batch, scratch []byte, want []bool, fn func(*row) error) ([]byte, error) {
+	scratch, damage := b.unpack(scratch)
+	r, ok := b.reader(), damage == nil
+	for ok {
+		ok, damage = r.next(want)
+		if !ok || want != nil && !want[r.row.index] {
 			continue
 		}
-		out = r.row.stored(s.names[b.dict[r.row.index].id-1])
-		if out.Device == "" {
-			continue // its name was lost
-		}
-		if err := fn(&out); err != nil {
-			return err
+		if err := fn(&r.row); err != nil {
+			return scratch, err
 		}
 	}
+	if damage != nil {
+		l.damagedBatch(b.first, damage)
+	}
+	return scratch, nil
 }
 
 // markWanted returns by dictionary index what is wanted of b; nil: all.
@@ -338,11 +342,15 @@ func (l *Log) After(ctx context.Context, sel device.Selector, after uint64, limi
 		if b.last() <= after || s.wants(b) == 0 {
 			continue
 		}
-		if s.eachRow(b, collect) != nil {
-			return rs, next, nil
+		if err = s.eachRow(b, collect); err != nil {
+			break // collect has enough
 		}
+		next = b.last()
 	}
-	return rs, s.head, nil
+	if err == nil {
+		next = s.head
+	}
+	return rs, next, nil
 }
 
 // Read calls yield with every reading that q asks for, in offset order,

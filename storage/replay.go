@@ -95,9 +95,7 @@ func (l *Log) replayLast(last *bolt.Bucket) {
 			l.damagedEntry(k)
 			continue
 		}
-		if _, err := l.takeNewest(&b, nil); err != nil {
-			l.damagedEntry(k)
-		}
+		l.takeNewest(&b, nil)
 	}
 }
 
@@ -117,35 +115,23 @@ func (l *Log) replayNewest(log *bolt.Bucket) {
 	var b batch
 	var scratch []byte
 	for _, k := range keys {
-		if !l.parse(&b, offsetKey(k), log.Get(offsetKey(k))) {
-			continue
-		}
-		var err error
-		if scratch, err = l.takeNewest(&b, scratch); err != nil {
-			l.damagedBatch(k, err)
+		if l.parse(&b, offsetKey(k), log.Get(offsetKey(k))) {
+			scratch = l.takeNewest(&b, scratch)
 		}
 	}
 }
 
 // takeNewest makes the readings of b the last ones of the series that have
 // none newer. It returns scratch for the next call.
-func (l *Log) takeNewest(b *batch, scratch []byte) ([]byte, error) {
-	scratch, err := b.unpack(scratch)
-	if err != nil {
-		return scratch, err
-	}
-	r := b.reader()
-	for {
-		ok, err := r.next(nil)
-		if !ok {
-			return scratch, err
+func (l *Log) takeNewest(b *batch, scratch []byte) []byte {
+	scratch, _ = l.eachRow(b, scratch, nil, func(r *row) error {
+		id := b.dict[r.index].id
+		if s := &l.cat.state[id-1]; r.offset > s.last.Offset {
+			s.last = r.stored(l.cat.names[id-1])
 		}
-		id := b.dict[r.row.index].id
-		s := &l.cat.state[id-1]
-		if r.row.offset > s.last.Offset {
-			s.last = r.row.stored(l.cat.names[id-1])
-		}
-	}
+		return nil
+	})
+	return scratch
 }
 
 // stored returns the row as a reading of this series.

@@ -167,23 +167,14 @@ func (l *Log) drop(tx *bolt.Tx, job *commitJob, b *batch) error {
 // keepLast stores the newest reading in b of the series marked in keep. A
 // reading older than one in the log does no harm: the newest wins at opening.
 func (l *Log) keepLast(tx *bolt.Tx, b *batch, keep []bool) error {
-	var err error
-	if l.writer.rows, err = b.unpack(l.writer.rows); err != nil {
-		l.damagedBatch(b.first, err)
-		return nil //nolint:nilerr // what cannot be read is counted, not kept
-	}
 	newest := map[int]row{}
-	for r := b.reader(); ; {
-		ok, err := r.next(keep)
-		if err != nil {
-			l.damagedBatch(b.first, err)
-		}
-		if !ok {
-			break
-		}
-		if keep[r.row.index] {
-			newest[r.row.index] = r.row
-		}
+	var err error
+	l.writer.rows, err = l.eachRow(b, l.writer.rows, keep, func(r *row) error {
+		newest[r.index] = *r
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	bucket := tx.Bucket(bucketLast)
 	for i, r := range newest {

@@ -1,0 +1,353 @@
+package storage
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/naru-telemetry/naru/device"
+)
+
+// model is the naive log that the real one is compared with.
+type model struct {
+	t    *testing.T
+	rng  *rand.Rand
+	cfg  Config
+	now  time.Time
+	log  *Log
+	all  []device.Stored // every reading that was not lost in a crash
+	last map[device.Series]device.Stored
+	// top is the largest offset ever handed out, lost ones included.
+	top uint64
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1_764_000_000, 0), last: map[device.Series]device.Stored{}}
+	m.cfg = Config{Dir: t.TempDir(), RetainAge: 20 * time.Minute, Now: func() time.Time { return m.now }}
+	m.open()
+	t.Cleanup(func() {
+		if err := m.log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+func (m *model) open() {
+	m.t.Helper()
+	var err error
+	if m.log, err = Open(m.cfg); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// reading makes a reading with a device clock that is wrong at times.
+func (m *model) reading() device.Reading {
+	received := device.TimeOf(m.now)
+	r := device.Reading{
+		Device:   device.ID(fmt.Sprintf("d%d", m.rng.IntN(4))),
+		Metric:   device.Metric(fmt.Sprintf("m%d", int(m.rng.ExpFloat64()*2))),
+		Time:     received - device.Time(m.rng.Int64N(int64(10*time.Minute/time.Microsecond))),
+		Received: received,
+	}
+	switch m.rng.IntN(4) {
+	case 0:
+		r.Value = device.Int(m.rng.Int64N(1000))
+	case 1:
+		r.Value = mustText(m.t, fmt.Sprint(m.rng.IntN(100)))
+	default:
+		r.Value = float(m.t, math.Round(m.rng.NormFloat64()*1e3)/100)
+	}
+	return r
+}
+
+func (m *model) append(n int) {
+	m.t.Helper()
+	rs := make([]device.Reading, n)
+	for i := range rs {
+		rs[i] = m.reading()
+	}
+	last, err := m.log.Append(rs)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	first := last - uint64(n) + 1
+	if first <= m.top {
+		m.t.Fatalf("offset %d given again, %d was reached", first, m.top)
+	}
+	m.top = last
+	for i, r := range rs {
+		s := device.Stored{Offset: first + uint64(i), Reading: r}
+		m.all = append(m.all, s)
+		m.last[device.Series{Device: r.Device, Metric: r.Metric}] = s
+	}
+}
+
+func (m *model) commit() {
+	m.t.Helper()
+	if err := m.log.commit(commitDue); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *model) reopen() {
+	m.t.Helper()
+	_, head := m.log.Bounds()
+	if err := m.log.Close(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.open()
+	if _, got := m.log.Bounds(); got != head {
+		m.t.Errorf("head %d after a clean end, was %d", got, head)
+	}
+}
+
+// crash goes on with the file as it is now, without what is pending.
+func (m *model) crash() {
+	m.t.Helper()
+	durable := m.log.Durable()
+	dir := m.t.TempDir()
+	copyFile(m.t, filepath.Join(m.cfg.Dir, "hot.db"), filepath.Join(dir, "hot.db"))
+	if err := m.log.Close(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.cfg.Dir = dir
+	m.open()
+	m.all = slices.DeleteFunc(m.all, func(r device.Stored) bool { return r.Offset > durable })
+	clear(m.last)
+	for _, r := range m.all {
+		m.last[device.Series{Device: r.Device, Metric: r.Metric}] = r
+	}
+}
+
+func copyFile(t testing.TB, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kept returns what retention has left.
+func (m *model) kept() []device.Stored {
+	floor, _ := m.log.Bounds()
+	i, _ := slices.BinarySearchFunc(m.all, floor+1, func(r device.Stored, o uint64) int { return cmp.Compare(r.Offset, o) })
+	return m.all[i:]
+}
+
+// diffStored is cmp.Diff, but fast where nothing differs.
+func diffStored(want, got []device.Stored) string {
+	if slices.Equal(want, got) {
+		return ""
+	}
+	return gocmp.Diff(want, got, sameValue)
+}
+
+func (m *model) selector() device.Selector {
+	var devices, metrics []string
+	for range m.rng.IntN(3) {
+		devices = append(devices, []string{"d1", "d?", "d3", "x"}[m.rng.IntN(4)])
+	}
+	for range m.rng.IntN(3) {
+		metrics = append(metrics, []string{"m0", "m1", "m*", "m?", "m1?"}[m.rng.IntN(5)])
+	}
+	sel, err := device.NewSelector(devices, metrics)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return sel
+}
+
+func (m *model) query() device.Query {
+	q := device.Query{Selector: m.selector(), Desc: m.rng.IntN(2) == 0}
+	kept := m.kept()
+	pick := func() device.Stored { return kept[m.rng.IntN(len(kept))] }
+	if len(kept) > 0 {
+		if m.rng.IntN(2) == 0 {
+			q.From = pick().Time
+		}
+		if m.rng.IntN(2) == 0 {
+			q.To = pick().Time
+		}
+		if m.rng.IntN(2) == 0 {
+			q.After = pick().Offset
+		}
+	}
+	if m.rng.IntN(3) == 0 {
+		q.Limit = 1 + m.rng.IntN(100)
+	}
+	return q
+}
+
+func (m *model) answer(q device.Query) (want []device.Stored) {
+	for _, r := range m.kept() {
+		if r.Offset > q.After && q.Selector.Match(r.Device, r.Metric) && q.Covers(r.Time) {
+			want = append(want, r)
+		}
+	}
+	if q.Desc {
+		slices.Reverse(want)
+	}
+	if q.Limit > 0 && len(want) > q.Limit {
+		want = want[:q.Limit]
+	}
+	return want
+}
+
+func (m *model) check() {
+	m.t.Helper()
+	q := m.query()
+	want := m.answer(q)
+	if diff := diffStored(want, readAll(m.t, m.log, q)); diff != "" {
+		m.t.Fatalf("Read %+v (-want +got):\n%s", q, diff)
+	}
+	n, err := m.log.Count(m.t.Context(), q)
+	if err != nil || n != int64(len(want)) {
+		m.t.Fatalf("Count %+v: %d, %v, want %d", q, n, err, len(want))
+	}
+	m.checkAfter()
+	m.checkLatest()
+	m.checkSeries()
+}
+
+func (m *model) checkAfter() {
+	m.t.Helper()
+	sel := m.selector()
+	_, head := m.log.Bounds()
+	after := m.rng.Uint64N(head + 2)
+	want := m.answer(device.Query{Selector: sel, After: after})
+	var got []device.Stored
+	for next := after; ; {
+		limit := 1 + m.rng.IntN(300)
+		rs, n, err := m.log.After(m.t.Context(), sel, next, limit)
+		if err != nil || len(rs) > limit || n < next || len(rs) > 0 && n < rs[len(rs)-1].Offset {
+			m.t.Fatalf("After %d: %d readings, next %d, %v", next, len(rs), n, err)
+		}
+		got = append(got, rs...)
+		if n >= head {
+			break
+		}
+		if n == next {
+			m.t.Fatalf("After %d makes no progress", next)
+		}
+		next = n
+	}
+	if diff := diffStored(want, got); diff != "" {
+		m.t.Fatalf("After %d (-want +got):\n%s", after, diff)
+	}
+}
+
+func (m *model) checkLatest() {
+	m.t.Helper()
+	sel := m.selector()
+	n := []int{1, 2, 5, 40, MaxLatest}[m.rng.IntN(5)]
+	_, wantHead := m.log.Bounds()
+	got, head, err := m.log.Latest(m.t.Context(), sel, n)
+	if err != nil || head != wantHead {
+		m.t.Fatalf("Latest: head %d, %v, want %d", head, err, wantHead)
+	}
+	left := map[device.Series]int{}
+	var want []device.Stored
+	for _, r := range slices.Backward(m.kept()) {
+		s := device.Series{Device: r.Device, Metric: r.Metric}
+		if sel.Match(r.Device, r.Metric) && left[s] < n {
+			left[s]++
+			want = append(want, r)
+		}
+	}
+	for s, r := range m.last {
+		if left[s] == 0 && sel.Match(r.Device, r.Metric) {
+			want = append(want, r)
+		}
+	}
+	slices.SortFunc(want, byOffset)
+	if diff := diffStored(want, got); diff != "" {
+		m.t.Fatalf("Latest %d (-want +got):\n%s", n, diff)
+	}
+}
+
+func (m *model) checkSeries() {
+	m.t.Helper()
+	count := map[device.Series]int64{}
+	devices := map[device.ID]*device.Info{}
+	for _, r := range m.kept() {
+		count[device.Series{Device: r.Device, Metric: r.Metric}]++
+	}
+	var want []device.SeriesInfo
+	newest := map[device.ID]uint64{}
+	for s, r := range m.last {
+		want = append(want, device.SeriesInfo{Series: s, Last: r, Count: count[s]})
+		d := devices[s.Device]
+		if d == nil {
+			d = &device.Info{ID: s.Device}
+			devices[s.Device] = d
+		}
+		d.Series++
+		d.Count += count[s]
+		if r.Offset > newest[s.Device] {
+			newest[s.Device], d.LastTime, d.LastReceived = r.Offset, r.Time, r.Received
+		}
+	}
+	slices.SortFunc(want, func(a, b device.SeriesInfo) int {
+		return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.Metric, b.Metric))
+	})
+	got := m.log.Series(device.Selector{})
+	if len(got) == 0 {
+		got = nil
+	}
+	if diff := gocmp.Diff(want, got, sameValue); diff != "" {
+		m.t.Fatalf("Series (-want +got):\n%s", diff)
+	}
+	infos := m.log.Devices()
+	if len(infos) != len(devices) {
+		m.t.Fatalf("%d devices, want %d", len(infos), len(devices))
+	}
+	for _, info := range infos {
+		one, ok := m.log.Device(info.ID)
+		if want := *devices[info.ID]; info != want || !ok || one != want {
+			m.t.Fatalf("device %+v, %+v, want %+v", info, one, want)
+		}
+	}
+}
+
+// TestAgainstModel does random things to a log and compares every answer with
+// that of a slice.
+func TestAgainstModel(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			m := newModel(t, seed)
+			for range 120 {
+				switch m.rng.IntN(12) {
+				case 0, 1, 2, 3, 4:
+					m.append(1 + m.rng.IntN(60))
+				case 5:
+					m.append(m.rng.IntN(2*maxBatchReadings)/(1+m.rng.IntN(20)) + 1)
+				case 6, 7, 8:
+					m.commit()
+				case 9:
+					m.now = m.now.Add(time.Duration(m.rng.Int64N(int64(12 * time.Minute))))
+				case 10:
+					m.reopen()
+				case 11:
+					m.crash()
+				}
+				m.check()
+			}
+			if floor, _ := m.log.Bounds(); floor == 0 {
+				t.Error("retention never dropped anything")
+			}
+		})
+	}
+}
