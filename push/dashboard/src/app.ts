@@ -60,6 +60,11 @@ export function deviceHref(id: string): string {
   return `#/device/${encodeURIComponent(id)}`;
 }
 
+/** Whether there is nothing to show yet, and the page teaches instead. */
+export const isEmpty = computed(
+  () => board.begun.value && route.value === null && board.devices.value.length === 0,
+);
+
 // What the user has chosen.
 
 export const query = signal('');

@@ -4,7 +4,7 @@ import { Ring } from './ring.ts';
 export type Kind = 'number' | 'state';
 
 /** Capacity of a series that only a card shows, and of one whose chart is open. */
-export const cardCapacity = 90;
+export const cardCapacity = 60;
 export const chartCapacity = 16_384;
 
 /** Different words that a state may have; beyond, they share the last place. */

@@ -3,7 +3,7 @@ import 'uplot/dist/uPlot.min.css';
 import { edgeOf, type Device } from '../data/board.ts';
 import type { Series } from '../data/series.ts';
 import { extent, GrowingRange, windowOf } from '../data/window.ts';
-import { clock, minute, number } from './format.ts';
+import { clock, mark, minute, number } from './format.ts';
 import type { Cell } from './painter.ts';
 import { generation, palette } from './palette.ts';
 
@@ -108,6 +108,7 @@ export class ChartCell implements Cell {
           ...axis,
           grid: { show: false },
           space: 90,
+          size: 26,
           values: (_, splits) => splits.map((t) => (this.#length > 2 * 60_000 ? minute(t * 1000) : clock(t * 1000))),
         },
         {
@@ -115,7 +116,7 @@ export class ChartCell implements Cell {
           grid: { stroke: () => palette().line, width: 1 },
           space: 34,
           size: (_, labels) => 14 + 7.5 * Math.max(3, ...(labels ?? []).map((l) => l.length)),
-          values: (_, splits) => splits.map((v) => number(v)),
+          values: (_, splits, _axis, _space, apart) => splits.map((v) => mark(v, apart)),
         },
       ],
       series: [

@@ -36,6 +36,12 @@ export function number(v: number, decimals = decimalsOf(v)): string {
   return formatter(Math.min(decimals, mostDecimals(size))).format(v);
 }
 
+/** A number on an axis whose marks are so far apart. */
+export function mark(v: number, apart: number): string {
+  const decimals = Math.max(0, Math.ceil(-Math.log10(apart) - 1e-9));
+  return decimals > 6 ? v.toExponential(2) : formatter(decimals).format(v);
+}
+
 /** The series' newest value as text; raises the series' decimals if this one has more. */
 export function lastValue(series: Series): string {
   const v = series.last;

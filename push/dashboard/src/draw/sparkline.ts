@@ -1,10 +1,17 @@
 import type { Ring } from '../data/ring.ts';
+import { cardCapacity } from '../data/series.ts';
 import { surface } from './canvas.ts';
 import { palette } from './palette.ts';
 
 /** Space for the line's width, its end dot and, when stale, the dashed tail, in CSS pixels. */
 const pad = 3;
 const tail = 18;
+
+/** Steps that the width has at least, so that two readings are no long slope. */
+export const fewest = 8;
+
+/** Smallest height of the picture, as a part of the value: noise below is drawn as the calm it is. */
+const calm = 0.004;
 
 /** Draws the newest readings as a line, one step a reading; a stale one ends in dashes. */
 export function sparkline(canvas: HTMLCanvasElement, ring: Ring, stale: boolean): void {
@@ -19,9 +26,12 @@ export function sparkline(canvas: HTMLCanvasElement, ring: Ring, stale: boolean)
     if (v < low) low = v;
     if (v > high) high = v;
   }
+  const room = Math.max(0, calm * Math.max(Math.abs(low), Math.abs(high)) - (high - low)) / 2;
+  low -= room;
+  high += room;
   const flat = high - low < 1e-12;
   const right = width - pad - (stale ? tail : 0);
-  const step = (right - pad) / Math.max(1, ring.capacity - 1);
+  const step = (right - pad) / Math.max(fewest, Math.min(ring.length, cardCapacity) - 1);
   const x = (i: number): number => right - (ring.length - 1 - i) * step;
   const y = (v: number): number => (flat ? height / 2 : pad + (1 - (v - low) / (high - low)) * (height - 2 * pad));
 

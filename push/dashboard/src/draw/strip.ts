@@ -1,6 +1,7 @@
-import type { Series } from '../data/series.ts';
+import { cardCapacity, type Series } from '../data/series.ts';
 import { surface } from './canvas.ts';
 import { palette } from './palette.ts';
+import { fewest } from './sparkline.ts';
 
 /** Colour of a state: off and the like are quiet, the others take the next of the palette. */
 export function stateColour(series: Series, code: number): string {
@@ -16,7 +17,7 @@ export function miniStrip(canvas: HTMLCanvasElement, series: Series, stale: bool
   if (!area) return;
   const { context: c, width, height } = area;
   const ring = series.ring;
-  const step = width / ring.capacity;
+  const step = width / Math.max(fewest, Math.min(ring.length, cardCapacity));
   const bar = 8;
   const top = (height - bar) / 2;
   c.globalAlpha = stale ? 0.45 : 1;

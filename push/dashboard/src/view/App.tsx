@@ -1,5 +1,5 @@
 import { useSignal, useSignalEffect } from '@preact/signals';
-import { announcement, board, dialog, link, route } from '../app.ts';
+import { announcement, board, dialog, isEmpty, link, route } from '../app.ts';
 import { s } from '../strings.ts';
 import { ConnectionDialog } from './Connection.tsx';
 import { DeviceList } from './DeviceList.tsx';
@@ -7,6 +7,7 @@ import { DevicePage } from './DevicePage.tsx';
 import { Empty } from './Empty.tsx';
 import { Header } from './Header.tsx';
 import { HelpDialog } from './Help.tsx';
+import { Landing } from './Landing.tsx';
 import { RefusedDialog } from './Refused.tsx';
 import { TokenForm } from './Token.tsx';
 
@@ -17,6 +18,7 @@ export function App() {
       <main id="main">
         <Main />
       </main>
+      {isEmpty.value && <Landing />}
       <div class="visually-hidden" role="status" aria-live="polite">
         {announcement}
       </div>
@@ -36,6 +38,6 @@ function Main() {
   if (locked.value) return <TokenForm />;
   if (route.value !== null) return <DevicePage key={route.value} id={route.value} />;
   if (!board.begun.value) return <p class="connecting">{s.connecting}</p>;
-  if (board.devices.value.length === 0) return <Empty />;
+  if (isEmpty.value) return <Empty />;
   return <DeviceList />;
 }

@@ -61,7 +61,7 @@ function Metric({ device, series }: { device: Device; series: Series }) {
     series,
   );
   return (
-    <li class={`metric ${series.kind}`} ref={row} data-metric={series.metric}>
+    <li class="metric" data-kind={series.kind} ref={row} data-metric={series.metric}>
       <span class="metric-name">{name(series.metric)}</span>
       <canvas class="spark" ref={canvas} aria-hidden="true" />
       <span class="value" ref={value} />

@@ -24,16 +24,17 @@ export function Panel({ device, series }: Props) {
   const value = useRef<HTMLSpanElement>(null);
   useCell(() => value.current && new ValueCell(value.current, series), series.cells, series);
   return (
-    <section class={`panel ${series.kind}`} data-metric={series.metric}>
+    <section class="panel" data-kind={series.kind} data-metric={series.metric}>
       <div class="panel-head">
         <h2>{name(series.metric)}</h2>
-        <button class="tool small" type="button" aria-pressed={table.value} onClick={() => (table.value = !table.value)}>
-          <Icon name={table.value ? 'chart' : 'table'} />
-          {table.value ? s.device.chart : s.device.table}
-        </button>
         <span class="value" ref={value} />
       </div>
       {table.value ? <Table series={series} /> : series.kind === 'number' ? <Chart device={device} series={series} /> : <Strip device={device} series={series} />}
+      <button class="tool small" type="button" onClick={() => (table.value = !table.value)}>
+        <Icon name={table.value ? 'chart' : 'table'} />
+        {table.value ? s.device.chart : s.device.table}
+        <span class="visually-hidden"> {series.metric}</span>
+      </button>
     </section>
   );
 }

@@ -1,0 +1,169 @@
+// How readings reach the page, also when something stands in their way.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { browser, fact, linkText, Naru, open, shown, until } from './naru.mjs';
+
+let naru;
+let chrome;
+
+before(async () => {
+  naru = await Naru.start();
+  chrome = await browser();
+  await naru.tcp(Array.from({ length: 50 }, (_, i) => `climate,device=gh1 temp=${20 + i / 10}`));
+});
+
+after(async () => {
+  await chrome?.close();
+  await naru?.close();
+});
+
+async function withPage(run, url = naru.url, prepare = async () => undefined) {
+  const context = await chrome.newContext();
+  try {
+    await prepare(context);
+    const page = await open(context, url);
+    await run(page, context);
+    assert.deepEqual(page.errors, []);
+  } finally {
+    await context.close();
+  }
+}
+
+/** Makes the page note when the first value stands in it, in ms since the navigation began. */
+async function timed(context) {
+  await context.addInitScript(() => {
+    const watch = new MutationObserver(() => {
+      const value = document.querySelector('.card .value');
+      if (!value?.textContent) return;
+      watch.disconnect();
+      window.firstValueAt = performance.now();
+    });
+    watch.observe(document, { subtree: true, childList: true, characterData: true });
+  });
+}
+
+const ways = [
+  { name: 'all is well', link: 'Live · WebSocket', block: async () => undefined },
+  {
+    name: 'WebSocket refused',
+    link: 'Live · Server-sent events',
+    block: (context) => context.routeWebSocket(/api\/v1\/live/, (ws) => ws.close()),
+  },
+  {
+    name: 'WebSocket never answered',
+    link: 'Live · Server-sent events',
+    block: (context) =>
+      context.addInitScript(() => {
+        window.WebSocket = class {
+          close() {}
+        };
+      }),
+  },
+  {
+    name: 'WebSocket and events refused',
+    link: 'Long polling',
+    block: async (context) => {
+      await context.routeWebSocket(/api\/v1\/live/, (ws) => ws.close());
+      await context.route(/api\/v1\/live/, async (route) => {
+        const accept = await route.request().headerValue('accept');
+        return accept === 'text/event-stream' ? route.abort() : route.fallback();
+      });
+    },
+  },
+];
+
+for (const { name, link, block } of ways) {
+  test(`first reading: ${name}`, async (t) => {
+    const prepare = async (context) => {
+      await timed(context);
+      await block(context);
+    };
+    await withPage(
+      async (page) => {
+        const at = await until(() => page.evaluate(() => window.firstValueAt), 5000, 'the first value');
+        t.diagnostic(`first value on the page after ${Math.round(at)} ms`);
+        assert.ok(at < 5000);
+        await until(async () => (await linkText(page)) === link, 12_000, link);
+        const value = (Math.random() * 100).toFixed(1);
+        await naru.udp(`climate,device=gh1 temp=${value}`);
+        await until(async () => Number(await shown(page, 'gh1', 'climate.temp').textContent()) === Number(value), 5000, 'the new value');
+      },
+      naru.url,
+      prepare,
+    );
+  });
+}
+
+for (const [technique, link] of Object.entries({
+  websocket: 'Live · WebSocket',
+  sse: 'Live · Server-sent events',
+  stream: 'Live · HTTP streaming',
+  longpoll: 'Long polling',
+  poll: 'Polling',
+})) {
+  test(`forced: ${technique}`, async () => {
+    await withPage(async (page) => {
+      await until(async () => (await linkText(page)) === link, 5000, link);
+      const value = (Math.random() * 100).toFixed(1);
+      await naru.udp(`climate,device=gh1 temp=${value}`);
+      await until(async () => Number(await shown(page, 'gh1', 'climate.temp').textContent()) === Number(value), 5000, 'the new value');
+    }, `${naru.url}?technique=${technique}`);
+  });
+}
+
+test('a technique is chosen in the details', async () => {
+  await withPage(async (page) => {
+    await page.locator('.link').click();
+    await page.locator('.chooser select').selectOption('sse');
+    await until(async () => (await linkText(page)) === 'Live · Server-sent events', 5000, 'the change');
+    assert.match(await page.locator('.facts').textContent(), /Cursor\w+-\d+/);
+    await page.keyboard.press('Escape');
+    await until(async () => (await page.locator('dialog').count()) === 0, 2000, 'closing');
+  });
+});
+
+test('a new device appears by itself', async () => {
+  await withPage(async (page) => {
+    await shown(page, 'gh1', 'climate.temp').waitFor();
+    const id = `new-${Date.now()}`;
+    await naru.udp(`climate,device=${id} temp=7.25,door=true,mode="eco"`);
+    await shown(page, id, 'climate.temp').waitFor();
+    assert.equal(await shown(page, id, 'climate.temp').textContent(), '7.25');
+    assert.equal(await shown(page, id, 'climate.door').textContent(), 'on');
+    assert.equal(await shown(page, id, 'climate.mode').textContent(), 'eco');
+    assert.equal(await page.locator(`[data-device="${id}"] .new`).count(), 1);
+  });
+});
+
+for (const signal of ['SIGTERM', 'SIGKILL']) {
+  test(`a restart of the server (${signal}) loses and doubles nothing`, async () => {
+    await withPage(async (page) => {
+      await until(async () => (await linkText(page)) === 'Live · WebSocket', 8000, 'the WebSocket');
+      const shownBefore = Number((await fact(page, 'Readings received')).replaceAll(/\D/g, ''));
+      await naru.tcp(Array.from({ length: 200 }, (_, i) => `climate,device=gh1 temp=${i}`));
+      await naru.down(signal);
+      await until(async () => /Reconnecting/.test(await linkText(page)), 5000, 'noticing');
+      await naru.up();
+      await naru.tcp(Array.from({ length: 300 }, (_, i) => `climate,device=gh1 temp=${i}`));
+      await until(async () => /Live|polling/.test(await linkText(page)), 20_000, 'coming back');
+      await naru.tcp(['climate,device=gh1 temp=99.5']);
+      await until(async () => (await shown(page, 'gh1', 'climate.temp').textContent()) === '99.5', 8000, 'the last value');
+      const shownAfter = Number((await fact(page, 'Readings received')).replaceAll(/\D/g, ''));
+      assert.equal(shownAfter - shownBefore, 501);
+    });
+  });
+}
+
+test('offline and online again', async () => {
+  await withPage(async (page, context) => {
+    await until(async () => (await linkText(page)) === 'Live · WebSocket', 8000, 'the WebSocket');
+    const before = Number((await fact(page, 'Readings received')).replaceAll(/\D/g, ''));
+    await context.setOffline(true);
+    await until(async () => /Reconnecting/.test(await linkText(page)), 15_000, 'noticing');
+    await naru.tcp(Array.from({ length: 40 }, () => 'climate,device=gh1 temp=11.5'));
+    await context.setOffline(false);
+    await until(async () => (await linkText(page)).startsWith('Live'), 20_000, 'coming back');
+    await until(async () => Number((await fact(page, 'Readings received')).replaceAll(/\D/g, '')) === before + 40, 5000, 'what was missed');
+  });
+});
