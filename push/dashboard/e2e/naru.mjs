@@ -146,7 +146,9 @@ export function linkText(page) {
 /** A figure of the connection's details, such as "Readings received". */
 export async function fact(page, name) {
   await page.locator('.link').click();
-  const text = await page.locator('.facts > div', { hasText: name }).locator('dd').textContent();
+  const figure = page.locator('dialog[open] .facts > div', { hasText: name }).locator('dd');
+  const text = await until(() => figure.textContent(), 5000, name);
   await page.keyboard.press('Escape');
+  await until(async () => (await page.locator('dialog').count()) === 0, 5000, 'closing');
   return text;
 }

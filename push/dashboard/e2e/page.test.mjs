@@ -133,8 +133,10 @@ test('a device page: history, window, pause, table', async () => {
   await withPage(naru.url + device, {}, async (page) => {
     const panel = page.locator('.panel[data-metric="climate.temp"]');
     await panel.locator('canvas').waitFor();
+    const five = await until(() => panel.locator('.figures').textContent(), 3000, 'figures');
+    assert.match(five, /min .* avg .* max/);
     await page.getByText('1 min', { exact: true }).click();
-    await until(async () => /min .* avg .* max/.test(await panel.locator('.figures').textContent()), 3000, 'figures');
+    await until(async () => (await panel.locator('.figures').textContent()) !== five, 3000, 'another window');
     await page.evaluate(() => document.activeElement?.blur());
     await page.keyboard.press(' ');
     await page.getByText('Paused').waitFor();

@@ -13,14 +13,16 @@ const defaultPort = 7700;
 export function Empty() {
   const known = useSignal<About | null>(null);
   const address = useSignal(location.hostname);
+  const asked = useSignal(false);
   useEffect(() => {
     about().then(
       (a) => {
         known.value = a;
         const here = a.addresses.includes(location.hostname);
         address.value = here ? location.hostname : (a.addresses[0] ?? location.hostname);
+        asked.value = true;
       },
-      () => undefined, // An older server: the page's own host and the default ports are the best guess.
+      () => (asked.value = true), // No answer: the page's own host and the default ports are the best guess.
     );
   }, []);
   const to = { address: address.value, udp: known.value?.udp ?? defaultPort, tcp: known.value?.tcp ?? defaultPort };
@@ -38,14 +40,16 @@ export function Empty() {
           </span>
         </h1>
         <p>{s.empty.lead}</p>
-        <ul class="endpoints">
-          <li>
-            <code>udp://{to.address}:{to.udp}</code>
-          </li>
-          <li>
-            <code>tcp://{to.address}:{to.tcp}</code>
-          </li>
-        </ul>
+        {asked.value && (
+          <ul class="endpoints">
+            <li>
+              <code>udp://{to.address}:{to.udp}</code>
+            </li>
+            <li>
+              <code>tcp://{to.address}:{to.tcp}</code>
+            </li>
+          </ul>
+        )}
         {addresses.length > 1 && (
           <label class="chooser">
             <span>{s.empty.address}</span>
@@ -57,7 +61,7 @@ export function Empty() {
           </label>
         )}
       </div>
-      <Tabs list={snippets(to)} />
+      {asked.value && <Tabs list={snippets(to)} />}
       <RefusedList quiet />
     </section>
   );
