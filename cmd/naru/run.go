@@ -86,7 +86,11 @@ func (g *gateway) run(ctx context.Context) error {
 	if g.http.Shutdown(goodbye) != nil {
 		errs = append(errs, g.http.Close())
 	}
-	errs = append(errs, web.stop(), g.live.Wait(goodbye), g.store.Close())
+	errs = append(errs, web.stop())
+	if g.live.Wait(goodbye) != nil {
+		g.log.Warn("some viewers did not answer the goodbye")
+	}
+	errs = append(errs, g.store.Close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		errs = append([]error{cause}, errs...)
 	}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// The benchmarks of the whole system run the gateway as a process of its own and
+// load it from here. Each reports what the program is judged by: the CPU time of
+// the gateway alone, what has been stored, what the viewers have seen.
+//
+//	go test -run '^$' -bench System -count 5 -timeout 1h ./cmd/naru
+//
+// With NARU_BENCH_PROFILE=<folder> the gateway's CPU profile is kept there.
+
+// startForBench starts the program as it is delivered, or the test binary when a
+// profile is wanted.
+func startForBench(b *testing.B, data string, more ...string) *process {
+	b.Helper()
+	if dir := os.Getenv("NARU_BENCH_PROFILE"); dir != "" {
+		name := strings.NewReplacer("/", "-", "Benchmark", "").Replace(b.Name())
+		b.Setenv(profileEnv, filepath.Join(dir, name+".pprof"))
+		return startProcess(b, "", data, more...)
+	}
+	binary := filepath.Join(b.TempDir(), "naru")
+	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		b.Fatalf("go build: %v\n%s", err, out)
+	}
+	return startProcess(b, binary, data, more...)
+}
+
+// waitStored waits until want readings are on the disk or no more come, and
+// returns how many are.
+func waitStored(b *testing.B, p *process, want int) int {
+	b.Helper()
+	stored, since := -1.0, time.Now()
+	eventually(b, "the last commit", func() bool {
+		now := p.metric(b, "naru_stored_readings_total", "")
+		if now != stored {
+			stored, since = now, time.Now()
+		}
+		return int(stored) >= want || time.Since(since) > 3*time.Second
+	})
+	return int(stored)
+}
+
+func endBench(b *testing.B, p *process) {
+	b.Helper()
+	if code := p.terminate(b); code != 0 {
+		b.Fatalf("exit code %d:\n%s", code, p.output)
+	}
+	b.ReportMetric(0, "ns/op") // says nothing here
+}
+
+// BenchmarkSystemUDP50k sends 50,000 readings a second for 10 s, one in a
+// datagram, while one viewer watches one of the thousand devices.
+func BenchmarkSystemUDP50k(b *testing.B) {
+	const rate, seconds = 50_000, 10
+	for b.Loop() {
+		p := startForBench(b, b.TempDir())
+		seen := make(chan int)
+		v, err := dialViewer(b.Context(), p.HTTP, "device=d007")
+		if err != nil {
+			b.Fatal(err)
+		}
+		go func() {
+			n := 0
+			_ = v.watch(func(message []byte) { eachValue(message, func(int) { n++ }) })
+			seen <- n
+		}()
+		before := p.cpu(b)
+		newFlood(b, p.UDP).send(rate, rate*seconds, func(dst []byte, i int) []byte {
+			return appendLine(dst, i, time.Now())
+		})
+		stored := waitStored(b, p, rate*seconds)
+		cpu := p.cpu(b) - before
+		if counted := p.count(b, ""); counted != stored {
+			b.Errorf("%d readings were committed but %d can be read", stored, counted)
+		}
+		b.ReportMetric(100*float64(stored)/(rate*seconds), "%stored")
+		b.ReportMetric(float64(cpu.Microseconds())/float64(max(stored, 1)), "µs-cpu/reading")
+		b.ReportMetric(p.metric(b, "naru_udp_kernel_drops_total", ""), "kernel-drops")
+		b.ReportMetric(p.procStatus(b, "VmHWM")/1e6, "MB-peak")
+		endBench(b, p)
+		if n := <-seen; stored == rate*seconds && n != stored/1000 {
+			b.Errorf("the viewer saw %d readings, want %d", n, stored/1000)
+		}
+	}
+}
+
+// BenchmarkSystemTCP sends lines over two connections as fast as they are taken.
+func BenchmarkSystemTCP(b *testing.B) {
+	const connections = 2
+	lines, readings := streamOf(4 << 20)
+	for b.Loop() {
+		p := startForBench(b, b.TempDir())
+		before, start := p.cpu(b), time.Now()
+		var all sync.WaitGroup
+		var rounds atomic.Int64
+		for range connections {
+			all.Go(func() {
+				n, err := pour(p.TCP, lines, 5*time.Second)
+				if err != nil {
+					b.Error(err)
+				}
+				rounds.Add(int64(n))
+			})
+		}
+		all.Wait()
+		sent := int(rounds.Load()) * readings
+		stored := waitStored(b, p, sent)
+		took := time.Since(start)
+		cpu := p.cpu(b) - before
+		if stored != sent {
+			b.Errorf("%d of %d readings were stored", stored, sent)
+		}
+		b.ReportMetric(float64(stored)/took.Seconds(), "readings/s")
+		b.ReportMetric(float64(cpu.Microseconds())/float64(stored), "µs-cpu/reading")
+		b.ReportMetric(p.procStatus(b, "VmHWM")/1e6, "MB-peak")
+		endBench(b, p)
+	}
+}
+
+// latencies counts delays in steps of 0.1 ms.
+type latencies [20_000]int32
+
+func (l *latencies) add(d time.Duration) {
+	l[min(int(d/(100*time.Microsecond)), len(l)-1)]++
+}
+
+func (l *latencies) quantile(q float64) (ms float64) {
+	total := 0
+	for _, n := range l {
+		total += int(n)
+	}
+	left := q * float64(total)
+	for i, n := range l {
+		if left -= float64(n); left <= 0 {
+			return float64(i+1) / 10
+		}
+	}
+	return float64(len(l)) / 10
+}
+
+// BenchmarkSystemFanout has 500 viewers see 100 readings a second for 10 s, all
+// of them the same. The delay is measured from sending the datagram to the
+// viewer's having read the message.
+func BenchmarkSystemFanout(b *testing.B) {
+	const viewers, rate, seconds = 500, 100, 10
+	const total = rate * seconds
+	for b.Loop() {
+		p := startForBench(b, b.TempDir())
+		var sentAt [total]atomic.Int64
+		epoch := time.Now()
+		all := make([]latencies, viewers)
+		seen := make([]int, viewers)
+		var watching sync.WaitGroup
+		for i := range viewers {
+			v, err := dialViewer(b.Context(), p.HTTP, "device=d*")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer v.close()
+			watching.Add(1)
+			go func() {
+				_ = v.watch(func(message []byte) {
+					now := time.Since(epoch)
+					eachValue(message, func(value int) {
+						if value != seen[i] && !b.Failed() {
+							b.Errorf("viewer %d: reading %d after %d readings", i, value, seen[i])
+						}
+						all[i].add(now - time.Duration(sentAt[value].Load()))
+						if seen[i]++; seen[i] == total {
+							watching.Done()
+						}
+					})
+				})
+			}()
+		}
+		eventually(b, "the subscriptions", func() bool { return p.metric(b, "naru_subscriptions", "") == viewers })
+		before := p.cpu(b)
+		newFlood(b, p.UDP).send(rate, total, func(dst []byte, i int) []byte {
+			sentAt[i].Store(int64(time.Since(epoch)))
+			dst = append(dst, "climate,device=d007 temperature="...)
+			return append(strconv.AppendInt(dst, int64(i), 10), 'i')
+		})
+		waitDelivered(b, &watching)
+		reportFanout(b, p.cpu(b)-before, all, seen, total)
+		b.ReportMetric(p.procStatus(b, "VmRSS")/1e6, "MB-rss")
+		endBench(b, p)
+	}
+}
+
+// waitDelivered gives the viewers time to see the last readings.
+func waitDelivered(b *testing.B, watching *sync.WaitGroup) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Second)
+	go func() {
+		watching.Wait()
+		cancel()
+	}()
+	<-ctx.Done()
+}
+
+func reportFanout(b *testing.B, cpu time.Duration, all []latencies, seen []int, total int) {
+	b.Helper()
+	var merged latencies
+	delivered := 0
+	for i := range all {
+		delivered += seen[i]
+		for j, n := range all[i] {
+			merged[j] += n
+		}
+	}
+	b.ReportMetric(100*float64(delivered)/float64(total*len(all)), "%delivered")
+	b.ReportMetric(float64(cpu.Microseconds())/float64(delivered), "µs-cpu/delivery")
+	b.ReportMetric(merged.quantile(0.5), "p50-ms")
+	b.ReportMetric(merged.quantile(0.99), "p99-ms")
+	b.ReportMetric(merged.quantile(1), "max-ms")
+}
+
+// BenchmarkSystemIdle measures memory: of a gateway with nothing to do, and of
+// one with a hundred devices and ten viewers.
+func BenchmarkSystemIdle(b *testing.B) {
+	b.Run("empty", func(b *testing.B) {
+		for b.Loop() {
+			p := startForBench(b, b.TempDir())
+			<-time.After(10 * time.Second)
+			b.ReportMetric(p.procStatus(b, "VmRSS")/1e6, "MB-rss")
+			endBench(b, p)
+		}
+	})
+	b.Run("devices=100,viewers=10", func(b *testing.B) {
+		const rate, seconds = 100, 30 // datagrams of four readings
+		for b.Loop() {
+			p := startForBench(b, b.TempDir())
+			for range 10 {
+				v, err := dialViewer(b.Context(), p.HTTP, "last=1")
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer v.close()
+				go func() { _ = v.watch(func([]byte) {}) }()
+			}
+			before := p.cpu(b)
+			newFlood(b, p.UDP).send(rate, rate*seconds, func(dst []byte, i int) []byte {
+				return appendFour(dst, i, 100)
+			})
+			b.ReportMetric(p.procStatus(b, "VmRSS")/1e6, "MB-rss")
+			b.ReportMetric(p.procStatus(b, "VmHWM")/1e6, "MB-peak")
+			b.ReportMetric(100*(p.cpu(b)-before).Seconds()/seconds, "%cpu")
+			endBench(b, p)
+		}
+	})
+}
+
+// appendFour appends report i of one of so many devices: four readings with
+// the device's own time.
+func appendFour(dst []byte, i, devices int) []byte {
+	dst = append(dst, "climate,device=d"...)
+	dst = strconv.AppendInt(dst, int64(i%devices), 10)
+	dst = append(dst, " temperature="...)
+	dst = strconv.AppendFloat(dst, 20+float64(i*37%311)/100, 'f', 2, 64)
+	dst = append(dst, ",humidity="...)
+	dst = strconv.AppendFloat(dst, 40+float64(i*53%197)/10, 'f', 1, 64)
+	dst = append(dst, ",pressure="...)
+	dst = strconv.AppendFloat(dst, 1013+float64(i*17%97)/100, 'f', 2, 64)
+	dst = append(dst, ",battery="...)
+	dst = strconv.AppendInt(dst, int64(3700-i/devices%50), 10)
+	dst = append(dst, "i "...)
+	return strconv.AppendInt(dst, time.Now().UnixMilli(), 10)
+}

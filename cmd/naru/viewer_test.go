@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// rawViewer is a WebSocket viewer that costs next to nothing: it knows unmasked
+// text frames, pings and closing, and keeps the message as it came.
+type rawViewer struct {
+	conn net.Conn
+	r    *bufio.Reader
+	buf  []byte
+}
+
+// errGoodbye is what a viewer gets when the gateway says why it closes.
+type errGoodbye struct{ code int }
+
+func (e *errGoodbye) Error() string { return fmt.Sprintf("closed with code %d", e.code) }
+
+// dialViewer opens a WebSocket on the live endpoint.
+func dialViewer(ctx context.Context, addr, query string) (*rawViewer, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	v := &rawViewer{conn: conn, r: bufio.NewReaderSize(conn, 4096)}
+	if err := v.upgrade(addr, query); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return v, nil
+}
+
+func (v *rawViewer) upgrade(addr, query string) error {
+	_, err := fmt.Fprintf(v.conn, "GET /api/v1/live?%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", query, addr)
+	if err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(v.r, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+func (v *rawViewer) close() { _ = v.conn.Close() }
+
+// watch calls f with every message until the connection ends, and then closes
+// it, which is also the answer to a goodbye.
+func (v *rawViewer) watch(f func(message []byte)) error {
+	defer v.close()
+	for {
+		message, err := v.next()
+		if err != nil {
+			return err
+		}
+		f(message)
+	}
+}
+
+// next returns the next message, valid until the call after it.
+func (v *rawViewer) next() ([]byte, error) {
+	for {
+		opcode, err := v.frame()
+		switch {
+		case err != nil:
+			return nil, err
+		case opcode == 1:
+			return v.buf, nil
+		case opcode == 8 && len(v.buf) >= 2:
+			return nil, &errGoodbye{int(binary.BigEndian.Uint16(v.buf))}
+		case opcode == 8:
+			return nil, &errGoodbye{}
+		case opcode == 9:
+			// An empty pong, masked with zeros.
+			if _, err := v.conn.Write([]byte{0x8a, 0x80, 0, 0, 0, 0}); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, fmt.Errorf("frame with opcode %d", opcode)
+		}
+	}
+}
+
+// frame reads one frame into buf.
+func (v *rawViewer) frame() (opcode byte, err error) {
+	var head [8]byte
+	if _, err := io.ReadFull(v.r, head[:2]); err != nil {
+		return 0, err
+	}
+	if head[0]&0x80 == 0 || head[1]&0x80 != 0 {
+		return 0, errors.New("the server sent a fragmented or masked frame")
+	}
+	opcode = head[0] & 0x0f
+	size := uint64(head[1])
+	switch size {
+	case 126:
+		_, err = io.ReadFull(v.r, head[:2])
+		size = uint64(binary.BigEndian.Uint16(head[:2]))
+	case 127:
+		_, err = io.ReadFull(v.r, head[:8])
+		size = binary.BigEndian.Uint64(head[:8])
+	}
+	if err != nil {
+		return 0, err
+	}
+	if uint64(cap(v.buf)) < size {
+		v.buf = make([]byte, size)
+	}
+	v.buf = v.buf[:size]
+	_, err = io.ReadFull(v.r, v.buf)
+	return opcode, err
+}
+
+// eachValue calls f with every whole number that stands as a value in a
+// readings message.
+func eachValue(message []byte, f func(int)) {
+	for {
+		_, rest, ok := bytes.Cut(message, []byte(`"value":`))
+		if !ok {
+			return
+		}
+		n := 0
+		for len(rest) > 0 && rest[0] >= '0' && rest[0] <= '9' {
+			n, rest = 10*n+int(rest[0]-'0'), rest[1:]
+		}
+		f(n)
+		message = rest
+	}
+}
+
+// sseViewer reads a stream of server-sent events.
+type sseViewer struct {
+	body io.ReadCloser
+	r    *bufio.Reader
+	id   string // of the newest event: where to resume
+}
+
+// openSSE opens the live endpoint as an event stream.
+func openSSE(ctx context.Context, a addresses, query, lastID string) (*sseViewer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url("/api/v1/live?"+query), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.Join(errors.New(resp.Status), resp.Body.Close())
+	}
+	return &sseViewer{body: resp.Body, r: bufio.NewReader(resp.Body), id: lastID}, nil
+}
+
+func (v *sseViewer) close() { _ = v.body.Close() }
+
+// next returns the data of the next event. As in a browser, an event that is
+// not whole does not count.
+func (v *sseViewer) next() ([]byte, error) {
+	id, data := "", ""
+	for {
+		line, err := v.r.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		switch {
+		case name == "id":
+			id = value
+		case name == "data":
+			data = value
+		case name == "" && data != "":
+			v.id = id
+			return []byte(data), nil
+		}
+	}
+}
