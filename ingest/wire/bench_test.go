@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/influxdata/line-protocol/v2/lineprotocol"
@@ -13,9 +14,9 @@ import (
 func lineBody() []byte {
 	var b bytes.Buffer
 	for i := range 250 {
-		fmt.Fprintf(&b, "climate,device=gh%d temp=21.%d %d\n", i%7, i, 1764000000000000000+i)
-		fmt.Fprintf(&b, "climate,device=gh%d temp=-3.25,hum=4%di,door=t %d\n", i%7, i%10, 1764000000000000000+i)
-		fmt.Fprintf(&b, "cpu,host=pi-%d,cpu=cpu%d usage=%d.5,state=\"idle\" %d\n", i%5, i%4, i%100, 1764000000000+i)
+		fmt.Fprintf(&b, "climate,device=gh%d temp=21.%d %d\n", i%7, i, 1764000000000000000+int64(i))
+		fmt.Fprintf(&b, "climate,device=gh%d temp=-3.25,hum=4%di,door=t %d\n", i%7, i%10, 1764000000000000000+int64(i))
+		fmt.Fprintf(&b, "cpu,host=pi-%d,cpu=cpu%d usage=%d.5,state=\"idle\" %d\n", i%5, i%4, i%100, 1764000000000+int64(i))
 		fmt.Fprintf(&b, "soil,device=bed-%d,seq=%d,ack=1 value=%d.0625\n", i%9, i, i)
 	}
 	return b.Bytes()
@@ -25,7 +26,7 @@ func jsonBody() []byte {
 	var b bytes.Buffer
 	for i := range 250 {
 		fmt.Fprintf(&b, `{"device":"gh%d","time":%d,"seq":%d,"temp":21.%d,"hum":4%d,"BME280":{"p":1013.25,"ok":true},"state":"idle"}`+"\n",
-			i%7, 1764000000123+i, i, i, i%10)
+			i%7, 1764000000123+int64(i), i, i, i%10)
 	}
 	return b.Bytes()
 }
@@ -161,6 +162,41 @@ func peerLine(d *lineprotocol.Decoder) (int, error) {
 	}
 	_, err := d.TimeBytes()
 	return fields, err
+}
+
+// BenchmarkDecodeHostile decodes payloads of nothing but mistakes. The time of a
+// byte must not grow with the payload: ns/byte is the same for both sizes.
+func BenchmarkDecodeHostile(b *testing.B) {
+	for _, h := range []struct {
+		name, head, unit string
+		lines            bool
+	}{
+		{"elements that are no objects", "[", "1,", false},
+		{"elements on lines", "[", "1,\n", false},
+		{"malformed elements", "[", `{"a":},`, false},
+		{"malformed elements without end", "", "[{\"a\":\n", false},
+		{"deep", "", "{\"a\":[\n", false},
+		{"objects on one line", "", "{}", true},
+		{"arrays on one line", "", "[{}]", true},
+		{"quotes", "", "m v=\"\n", false},
+		{"measurements", "", "m\n", false},
+		{"base names", `[{"bn":"` + strings.Repeat("x", 10_000) + `"}`, `,{"v":1}`, false},
+		{"long name", `{"` + strings.Repeat("x", 10_000) + `":[`, "1,", false},
+		{"integers in an array", "\x9f", "\x01", false},
+		{"self-descriptions", "", "\xd9\xd9\xf7\x01", false},
+	} {
+		for _, size := range []int{1 << 16, 1 << 20} {
+			b.Run(fmt.Sprintf("%s/%d", h.name, size), func(b *testing.B) {
+				payload := []byte(h.head + strings.Repeat(h.unit, size/len(h.unit)))
+				var d Decoder
+				for b.Loop() {
+					for d.Reset(payload, h.lines); d.Next(); {
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(payload)), "ns/byte")
+			})
+		}
+	}
 }
 
 func BenchmarkEncode(b *testing.B) {

@@ -79,10 +79,10 @@ func AppendJSON(dst []byte, m *Message) []byte {
 // appendNumber appends a number or boolean so that its kind can be told again:
 // integers with the suffix, and in JSON whole floats with a fraction.
 func appendNumber(dst []byte, v Value, intSuffix string) []byte {
-	switch v.Kind {
-	case device.KindBool:
+	if v.Kind == device.KindBool {
 		return strconv.AppendBool(dst, v.Bits != 0)
-	case device.KindInt:
+	}
+	if v.Kind == device.KindInt {
 		dst = strconv.AppendInt(dst, int64(v.Bits), 10)
 		return append(dst, intSuffix...)
 	}
@@ -165,6 +165,7 @@ func appendCBORValue(dst []byte, v Value) []byte {
 			return appendHead(dst, 1, uint64(-1-n))
 		}
 		return appendHead(dst, 0, v.Bits)
+	case device.KindFloat:
 	}
 	return binary.BigEndian.AppendUint64(append(dst, 0xfb), v.Bits)
 }

@@ -47,6 +47,7 @@ func (j *jsonTokens) skip(t token) bool {
 	return t.kind != tokenError
 }
 
+// fail ends the walk. At the end of the input its end is what is wrong.
 func (j *jsonTokens) fail(at int, msg string) token {
 	j.at, j.msg = at, msg
 	if at >= len(j.buf) {
@@ -83,6 +84,7 @@ func (j *jsonTokens) next() token {
 		return j.fail(j.pos, "")
 	}
 	switch j.state {
+	case jsonValue:
 	case jsonFirstKey, jsonFirstElement:
 		if c := j.peek(); c == '}' && j.state == jsonFirstKey || c == ']' && j.state == jsonFirstElement {
 			return j.close()

@@ -126,6 +126,7 @@ func (v Value) Admit() (device.Value, error) {
 		return device.Int(int64(v.Bits)), nil
 	case device.KindBool:
 		return device.Bool(v.Bits != 0), nil
+	case device.KindText:
 	}
 	if err := device.CheckText(v.Text); err != nil {
 		return device.Value{}, err

@@ -23,11 +23,11 @@ func (d *Decoder) decodeCBOR() bool {
 func (d *Decoder) beginText(tk tokens, f Format) bool {
 	start := d.pos
 	t := tk.next()
-	switch t.kind {
-	case tokenObject:
+	if t.kind == tokenObject {
 		d.readElement(tk, f)
 		return true
-	case tokenArray:
+	}
+	if t.kind == tokenArray {
 		d.array = arrayState{open: true, cbor: f == FormatCBOR}
 		d.array.senml = d.looksLikeSenML()
 		d.senml.reset()
@@ -78,7 +78,7 @@ func (d *Decoder) readElement(tk tokens, f Format) {
 	d.msg.Format = f
 	r := objectReader{d: d, tk: tk}
 	d.path = d.path[:0]
-	ok := false
+	var ok bool
 	if f == FormatSenML || f == FormatSenMLCBOR {
 		ok = r.record()
 	} else {
@@ -255,22 +255,28 @@ func (r *objectReader) value(t token) bool {
 	case tokenText:
 		r.add(textValue(t.text))
 	case tokenOther:
+		if r.bad != "" {
+			break
+		}
 		r.complain("the value of " + strconv.Quote(string(cutName(r.d.path))) + " is neither number, boolean nor text")
+	case tokenNull, tokenEnd: // no reading; a value is never an end
 	}
 	return true
 }
 
 func (r *objectReader) add(v Value) {
-	if !r.d.addField(r.d.keep(cutName(r.d.path)), v) {
+	if len(r.d.msg.Fields) == maxFields {
 		r.complain("more than 4096 readings in one object")
+		return
 	}
+	r.d.addField(r.d.keep(cutName(r.d.path)), v)
 }
 
 // reserved reads the value t of a reserved member. It reports whether name is
 // one, and whether the input was well-formed.
 func (r *objectReader) reserved(name []byte, t token) (done, ok bool) {
 	m := &r.d.msg
-	good := true
+	var good bool
 	switch string(name) {
 	case "device":
 		m.Device, good = deviceName(r.d, t)

@@ -67,7 +67,7 @@ func readPeer(d *lineprotocol.Decoder) (*peerEntry, error) {
 			f.Value = boolValue(value.BoolV())
 		case lineprotocol.String:
 			f.Value = textValue([]byte(value.StringV()))
-		default:
+		case lineprotocol.Unknown:
 			return nil, errors.New("a value of no kind")
 		}
 		e.fields = append(e.fields, f)

@@ -39,9 +39,7 @@ func senmlLabelOf(key token) senmlLabel {
 		if key.value.Kind != device.KindInt {
 			return senmlOther
 		}
-		switch l := senmlLabel(int64(key.value.Bits)); l {
-		case senmlBaseVersion, senmlBaseName, senmlBaseTime, senmlBaseValue, senmlBaseSum,
-			senmlName, senmlValue, senmlText, senmlBool, senmlSum, senmlTime, senmlData:
+		if l := senmlLabel(int64(key.value.Bits)); l >= senmlBaseSum && l <= senmlData {
 			return l
 		}
 		return senmlOther
@@ -110,18 +108,15 @@ func (r *objectReader) record() bool {
 	var rec senmlRecord
 	for {
 		key := r.tk.next()
-		switch key.kind {
-		case tokenEnd:
+		if key.kind == tokenEnd {
 			r.resolve(&rec)
 			return true
-		case tokenError:
-			return false
-		case tokenText, tokenNumber:
-		default:
+		}
+		if key.kind != tokenText && key.kind != tokenNumber && key.kind != tokenError {
 			r.complain("a SenML label must be a text or an integer")
-			if !r.tk.skip(key) {
-				return false
-			}
+		}
+		if !r.tk.skip(key) {
+			return false
 		}
 		t := r.tk.next()
 		if t.kind == tokenError {
@@ -192,31 +187,28 @@ func (r *objectReader) senmlField(rec *senmlRecord, label senmlLabel, t token) {
 // set takes a base field, or says what is wrong with it.
 func (b *senmlBase) set(label senmlLabel, t token) string {
 	number := t.kind == tokenNumber
-	switch label {
-	case senmlBaseVersion:
+	switch {
+	case label == senmlBaseVersion:
 		if !number || floatOf(t.value) > senmlVersion {
 			return "a SenML version above 10 is not known"
 		}
-	case senmlBaseName:
+	case label == senmlBaseName:
 		if t.kind != tokenText {
 			return "the base name must be a text"
 		}
 		b.name = append(b.name[:0], t.text[:min(len(t.text), maxBaseName)]...)
-	case senmlBaseTime:
+	case label == senmlBaseTime:
 		at, ok := timeOf(t)
 		if !ok {
 			return "the base time must be a number"
 		}
 		b.time = at
-	case senmlBaseValue, senmlBaseSum:
-		if !number {
-			return "bv and bs must be numbers"
-		}
-		if label == senmlBaseSum {
-			b.sum = t.value
-		} else {
-			b.value = t.value
-		}
+	case !number:
+		return "bv and bs must be numbers"
+	case label == senmlBaseSum:
+		b.sum = t.value
+	default:
+		b.value = t.value
 	}
 	return ""
 }

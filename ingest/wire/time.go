@@ -68,6 +68,7 @@ func (t Time) At(now device.Time) device.Time {
 		return device.Time(t.Int*1000 + int64(t.Frac)/1_000_000)
 	case Micro:
 		return device.Time(t.Int)
+	case Nano:
 	}
 	return device.Time(t.Int / 1000)
 }

@@ -343,6 +343,7 @@ func TestScratchIsBounded(t *testing.T) {
 		{"line measurement", long + " " + strings.Repeat("a=1,", 4000) + "a=1"},
 		{"line tags", "m,k=" + long + " " + strings.Repeat("a=1,", 4000) + "a=1"},
 		{"json name", `{"` + long + `":[` + strings.Repeat("1,", 4000) + "1]}"},
+		{"json name, too many readings", `{"` + long + `":[` + strings.Repeat("1,", 50_000) + "1]}"},
 		{"senml base name", `[{"bn":"` + long + `","v":1}` + strings.Repeat(`,{"v":1}`, 4000) + "]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -350,7 +351,7 @@ func TestScratchIsBounded(t *testing.T) {
 			d.Reset([]byte(c.in), false)
 			for d.Next() {
 				m, err := d.Message()
-				if err != nil {
+				if err != nil && !strings.HasSuffix(err.Error(), "more than 4096 readings in one object") {
 					t.Fatal(err)
 				}
 				for _, f := range m.Fields {
