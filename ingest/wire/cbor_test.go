@@ -163,6 +163,7 @@ func TestDecodeCBOR(t *testing.T) {
 		{"SenML kinds, sum, base value and base sum", "83 a5 21 62642f 24 0a 25 01 00 6161 02 01  a3 00 6162 04 f5 05 02  a2 00 6163 03 6178", []string{
 			"senml-cbor d: a=11i a.sum=1i", "senml-cbor d: b=true b.sum=3i", `senml-cbor d: c="x" c.sum=1i`,
 		}},
+		{"SenML with a map for a label", "81 a3 00 63642f61 02 01 a10102 03", []string{"senml-cbor (byte 10: a SenML label must be a text or an integer)"}},
 		{"SenML data value", "81 a2 00 63642f61 08 4101", []string{"senml-cbor (byte 9: data values (vd) are not kept)"}},
 		{"SenML with text labels", "81 a2 616e 63642f61 6176 01", []string{"senml-cbor d: a=1i"}},
 

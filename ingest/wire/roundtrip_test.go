@@ -146,6 +146,28 @@ func TestAppendLine(t *testing.T) {
 	}
 }
 
+// Every width of an integer in CBOR, the kinds, and times with and without a
+// fraction come back from every encoder.
+func TestRoundTrip(t *testing.T) {
+	for bit := range 63 {
+		for _, n := range []int64{1<<bit - 1, 1 << bit, -1 << bit, -1<<bit - 1} {
+			checkRoundTrip(t, &Message{Seq: uint64(max(n, 0)), HasSeq: true, Fields: []Field{{Metric: []byte("m"), Value: intValue(n)}}})
+		}
+	}
+	for _, at := range []Time{
+		{Set: true},
+		{Int: -1, Frac: 500_000_000, Set: true},
+		{Int: -3, Frac: 250_000_000, Set: true},
+		{Int: 1764000000, Frac: 123_456_000, Set: true},
+		{Int: 1764000000123, Frac: 456_000_000, Set: true},
+	} {
+		checkRoundTrip(t, &Message{Time: at, Ack: true, Token: []byte("x"), Fields: []Field{{Metric: []byte("m"), Value: floatValue(1e21)}}})
+	}
+	for _, size := range []int{0, 23, 24, 255, 256, device.MaxTextLen} {
+		checkRoundTrip(t, &Message{Fields: []Field{{Metric: []byte("m"), Value: textValue([]byte(strings.Repeat("x", size)))}}})
+	}
+}
+
 // FuzzRoundTrip wants admitted readings back from every encoder, to the bit.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("gh1", "air.temperature", "cpu.usage{cpu=cpu0}", uint8(0), uint64(0x4035800000000000), "", int64(1764000000123), uint32(456000), uint64(7), uint8(7))

@@ -129,8 +129,10 @@ func (r *objectReader) record() bool {
 	}
 }
 
+// senmlField takes one field of a record. What it takes of a wrong one does not
+// matter, since the record is refused.
 func (r *objectReader) senmlField(rec *senmlRecord, label senmlLabel, t token) {
-	want := ""
+	want, ok := "", true
 	switch label {
 	case senmlBaseVersion, senmlBaseName, senmlBaseTime, senmlBaseValue, senmlBaseSum:
 		rec.bases = true
@@ -138,48 +140,28 @@ func (r *objectReader) senmlField(rec *senmlRecord, label senmlLabel, t token) {
 		r.d.senml.wrong &^= bit
 		if want = r.d.senml.set(label, t); want != "" {
 			r.d.senml.wrong |= bit
+			ok = false
 		}
 	case senmlName:
-		if t.kind != tokenText {
-			want = "the name must be a text"
-			break
-		}
-		rec.name = t.text
+		rec.name, ok, want = t.text, t.kind == tokenText, "the name must be a text"
 	case senmlTime:
-		at, ok := timeOf(t)
-		if !ok {
-			want = "a time must be a number"
-			break
-		}
-		rec.time = at
+		rec.time, ok = timeOf(t)
+		want = "a time must be a number"
 	case senmlText:
-		if t.kind != tokenText {
-			want = "vs must be a text"
-			break
-		}
-		rec.value = textValue(t.text)
+		rec.value, ok, want = textValue(t.text), t.kind == tokenText, "vs must be a text"
 	case senmlBool:
-		if t.kind != tokenBool {
-			want = "vb must be a boolean"
-			break
-		}
-		rec.value = t.value
-	case senmlValue, senmlSum:
-		switch {
-		case t.kind != tokenNumber:
-			want = "v and s must be numbers"
-		case label == senmlSum:
-			rec.sum = t.value
-		default:
-			rec.value = t.value
-		}
+		rec.value, ok, want = t.value, t.kind == tokenBool, "vb must be a boolean"
+	case senmlValue:
+		rec.value, ok, want = t.value, t.kind == tokenNumber, "v and s must be numbers"
+	case senmlSum:
+		rec.sum, ok, want = t.value, t.kind == tokenNumber, "v and s must be numbers"
 	case senmlData:
-		want = "data values (vd) are not kept"
+		ok, want = false, "data values (vd) are not kept"
 	case senmlMustKnow:
-		want = "a field whose name ends with _ must be understood and is not"
+		ok, want = false, "a field whose name ends with _ must be understood and is not"
 	case senmlOther:
 	}
-	if want != "" {
+	if !ok {
 		r.complain(want)
 	}
 }

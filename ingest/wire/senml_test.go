@@ -85,6 +85,7 @@ func TestDecodeSenMLErrors(t *testing.T) {
 		{"vs", `[{"n":"d/a","vs":5}]`, []string{"senml (line 1, byte 18: vs must be a text)"}},
 		{"vb", `[{"n":"d/a","vb":5}]`, []string{"senml (line 1, byte 18: vb must be a boolean)"}},
 		{"time", `[{"n":"d/a","v":5,"t":"now"}]`, []string{"senml (line 1, byte 23: a time must be a number)"}},
+		{"sum", `[{"n":"d/a","s":"x"}]`, []string{"senml (line 1, byte 17: v and s must be numbers)"}},
 		{"must understand", `[{"n":"d/a","v":5,"x_":1}]`, []string{"senml (line 1, byte 24: a field whose name ends with _ must be understood and is not)"}},
 		{"record that is no object", `[{"n":"d/a","v":5},7,{"n":"d/a","v":6}]`, []string{"senml d: a=5i", "senml (line 1, byte 20: want an object in the array)", "senml d: a=6i"}},
 		{"version", `[{"bn":"d/","bver":11,"n":"a","v":1},{"n":"b","v":1}]`, []string{
