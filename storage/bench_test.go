@@ -35,11 +35,11 @@ func newFleet(devices int) *fleet {
 
 var fleetMetrics = [4]device.Metric{"air.temperature", "air.humidity", "air.pressure", "battery.voltage"}
 
-// fill makes n readings that span d.
-func (f *fleet) fill(rs []device.Reading, n int, d time.Duration) []device.Reading {
+// fill makes n readings that span a second.
+func (f *fleet) fill(rs []device.Reading, n int) []device.Reading {
 	rs = rs[:0]
 	for range n / 4 {
-		f.now = f.now.Add(d / time.Duration(n/4))
+		f.now = f.now.Add(time.Second / time.Duration(n/4))
 		i := f.at % len(f.devices)
 		f.at++
 		received := f.now + device.Time(f.rng.Int64N(900))
@@ -62,7 +62,7 @@ func benchBatch(n int) (*batch, []device.Reading) {
 	f := newFleet(25)
 	var rs []device.Reading
 	var b builder
-	rs = f.fill(rs, n, time.Second)
+	rs = f.fill(rs, n)
 	ids, hints := map[device.Series]int{}, map[int]*uint8{}
 	b.start(1_000_000, &rs[0])
 	for i := range rs {
@@ -143,7 +143,7 @@ func BenchmarkAppend(b *testing.B) {
 	f := newFleet(25)
 	calls := make([][]device.Reading, 500)
 	for i := range calls {
-		calls[i] = f.fill(nil, 100, time.Second)
+		calls[i] = f.fill(nil, 100)
 	}
 	i := 0
 	for b.Loop() {
@@ -174,7 +174,7 @@ func fillLog(b *testing.B, l *Log, n int) {
 	f := newFleet(25)
 	var rs []device.Reading
 	for i := range n / 100 {
-		rs = f.fill(rs, 100, time.Second)
+		rs = f.fill(rs, 100)
 		if _, err := l.Append(rs); err != nil {
 			b.Fatal(err)
 		}
@@ -255,7 +255,7 @@ func BenchmarkWrittenBytes(b *testing.B) {
 			f := newFleet(25)
 			var rs []device.Reading
 			commit := func() {
-				rs = f.fill(rs, n, time.Second)
+				rs = f.fill(rs, n)
 				if _, err := l.Append(rs); err != nil {
 					b.Fatal(err)
 				}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -30,13 +31,13 @@ func crashReading(n int64) device.Reading {
 	}
 }
 
-// crashChild appends until it is killed. It tells the parent of every batch
-// that has got its offsets, and of every one that is durable.
-func crashChild(dir string) int {
+// crashChild appends until it is killed, or returns why it cannot. It tells the
+// parent of every batch that has got its offsets, and of every one that is
+// durable.
+func crashChild(dir string, parent io.Writer) error {
 	l, err := Open(Config{Dir: dir, RetainAge: -1, CommitInterval: 5 * time.Millisecond, AckDelay: time.Millisecond})
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	ctx := context.Background()
 	go func() { _ = l.Run(ctx) }() // ends with the process
@@ -49,19 +50,21 @@ func crashChild(dir string) int {
 		}
 		last, err := l.Append(rs)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+			return err
 		}
-		fmt.Fprintf(os.Stdout, "given %d %d %d\n", last-uint64(len(rs))+1, len(rs), n)
+		if _, err := fmt.Fprintf(parent, "given %d %d %d\n", last-uint64(len(rs))+1, len(rs), n); err != nil {
+			return err
+		}
 		n += int64(len(rs))
 		if rng.IntN(3) == 0 {
 			continue
 		}
 		if err := l.WaitDurable(ctx, last); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+			return err
 		}
-		fmt.Fprintf(os.Stdout, "durable %d 0 0\n", last)
+		if _, err := fmt.Fprintf(parent, "durable %d 0 0\n", last); err != nil {
+			return err
+		}
 	}
 }
 

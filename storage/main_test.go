@@ -11,7 +11,8 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDirEnv); dir != "" {
-		os.Exit(crashChild(dir))
+		fmt.Fprintln(os.Stderr, crashChild(dir, os.Stdout))
+		os.Exit(1)
 	}
 	code := m.Run()
 	if leaked := leakedGoroutines(); code == 0 && leaked != "" {

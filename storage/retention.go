@@ -33,28 +33,29 @@ const (
 // says must not delete good data: after a jump, nothing is too old until the
 // clock has run evenly for a day. Owned by the writer.
 type clockGuard struct {
-	anchor  time.Time // wall and monotonic reading taken together
-	believe time.Time // monotonic: from then on; zero: always
+	opened  time.Time     // with a monotonic reading
+	wall    time.Time     // at elapsed after opened
+	elapsed time.Duration // monotonic
+	believe time.Duration // from then on after opened
 }
 
-func newClockGuard(now time.Time) clockGuard { return clockGuard{anchor: now} }
+func newClockGuard(now time.Time) clockGuard { return clockGuard{opened: now, wall: now.Round(0)} }
 
-// steady reports whether the wall clock of now, which has a monotonic reading,
-// can be believed.
-func (g *clockGuard) steady(now time.Time) bool {
-	elapsed := now.Sub(g.anchor) // monotonic
-	wall := now.Round(0).Sub(g.anchor.Round(0))
-	if d := wall - elapsed; d > maxClockDrift || d < -maxClockDrift {
-		g.anchor, g.believe = now, now.Add(settleTime)
+// steady reports whether the wall clock can be believed when it shows wall, a
+// monotonic while after the opening.
+func (g *clockGuard) steady(wall time.Time, elapsed time.Duration) bool {
+	drift := wall.Sub(g.wall) - (elapsed - g.elapsed)
+	if drift > maxClockDrift || drift < -maxClockDrift {
+		g.wall, g.elapsed, g.believe = wall, elapsed, elapsed+settleTime
 	}
-	return g.believe.IsZero() || !now.Before(g.believe)
+	return elapsed >= g.believe
 }
 
 // oldestKept returns the receive time before which readings are too old;
 // false when none are. The caller holds commitMu.
 func (l *Log) oldestKept() (device.Time, bool) {
 	now := l.cfg.Now()
-	if !l.clock.steady(now) || l.cfg.RetainAge < 0 {
+	if !l.clock.steady(now.Round(0), now.Sub(l.clock.opened)) || l.cfg.RetainAge < 0 {
 		return 0, false
 	}
 	return device.TimeOf(now).Add(-l.cfg.RetainAge), true

@@ -1,17 +1,19 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math"
 	"math/bits"
 )
 
-// bbolt trusts its pages: a damaged one ends the process, on a goroutine that
-// cannot be recovered from. So the pages are walked here, before bbolt maps
-// the file. The layout is bbolt's own, version 2, in the byte order of the
+// bbolt trusts its pages: a damaged one makes it panic on a goroutine of its
+// own, which ends the process, or leaves that goroutine behind. So the pages
+// are walked here, before bbolt maps the file. The layout is bbolt's own, version 2, in the byte order of the
 // machine:
 //
 //	page     id u64, flags u16, count u16, overflow u32; then the elements
@@ -51,7 +53,8 @@ func checkStructure(f io.ReaderAt, size int64) error {
 		return fmt.Errorf("%w: %d bytes, want %d pages of %d", errStructure, size, meta.pages, meta.pageSize)
 	}
 	w := pageWalk{file: f, meta: meta, seen: make(bitmap, meta.pages/64+1)}
-	return w.page(meta.root, 0)
+	_, err = w.page(meta.root, 0, nil, nil)
+	return err
 }
 
 type boltMeta struct {
@@ -116,138 +119,175 @@ type pageWalk struct {
 	free [][]byte // buffers of pages that were visited
 }
 
-// page checks the page and all below it. A tree of depth 32 is damaged.
-func (w *pageWalk) page(id uint64, depth int) error {
+// page checks the page and all below it: that nothing points out of its page
+// or to a page twice, and that all keys ascend, from lo on and below hi, where
+// nil means any. It returns the last key. A tree of depth 32 is damaged.
+func (w *pageWalk) page(id uint64, depth int, lo, hi []byte) (last []byte, err error) {
 	if id < 2 || id >= w.meta.pages || depth > maxDepth {
-		return fmt.Errorf("%w: reference to page %d", errStructure, id)
+		return nil, fmt.Errorf("%w: reference to page %d", errStructure, id)
 	}
-	buf, err := w.read(id)
-	if err != nil {
-		return err
+	var head [pageHead]byte
+	if err := w.read(head[:], id, 0); err != nil {
+		return nil, err
 	}
-	defer func() { w.free = append(w.free, buf) }()
-	h := parsePageHead(buf)
-	if h.id != id || uint64(h.overflow) >= w.meta.pages-id {
-		return fmt.Errorf("%w: head of page %d", errStructure, id)
+	h := parsePageHead(head[:])
+	if h.id != id || h.overflow >= w.meta.pages-id || h.flags != flagBranch && h.flags != flagLeaf {
+		return nil, fmt.Errorf("%w: head of page %d", errStructure, id)
 	}
-	for p := id; p <= id+uint64(h.overflow); p++ {
+	for p := id; p <= id+h.overflow; p++ {
 		if w.seen.has(uint32(p)) {
-			return fmt.Errorf("%w: page %d is used twice", errStructure, p)
+			return nil, fmt.Errorf("%w: page %d is used twice", errStructure, p)
 		}
 		w.seen[p/64] |= 1 << (p % 64)
 	}
-	run := (int64(h.overflow) + 1) * int64(w.meta.pageSize)
-	// The elements of a page with overflow may go beyond its first page.
-	if need := pageHead + h.count*elementLen; need > len(buf) && int64(need) <= run {
-		more := make([]byte, need)
-		if _, err := w.file.ReadAt(more, int64(id)*int64(w.meta.pageSize)); err != nil {
-			return err
-		}
-		buf = more
+	buf := w.buffer(int(h.overflow+1) * w.meta.pageSize)
+	defer func() { w.free = append(w.free, buf) }()
+	if err := w.read(buf, id, 0); err != nil {
+		return nil, err
 	}
-	return w.elements(buf, h, run, depth)
+	if h.flags == flagBranch {
+		return w.branch(buf, h, depth, lo, hi)
+	}
+	last, err = w.leaf(buf, h, depth, lo, hi)
+	return bytes.Clone(last), err
 }
 
 type pageHeader struct {
-	id       uint64
-	flags    uint16
-	count    int
-	overflow uint32
+	id, overflow uint64
+	flags        uint16
+	count        int
 }
 
 func parsePageHead(b []byte) pageHeader {
 	e := binary.NativeEndian
-	return pageHeader{id: e.Uint64(b), flags: e.Uint16(b[8:]), count: int(e.Uint16(b[10:])), overflow: e.Uint32(b[12:])}
+	return pageHeader{id: e.Uint64(b), flags: e.Uint16(b[8:]), count: int(e.Uint16(b[10:])), overflow: uint64(e.Uint32(b[12:]))}
 }
 
-func (w *pageWalk) read(id uint64) ([]byte, error) {
-	var buf []byte
-	if n := len(w.free); n > 0 {
-		buf, w.free = w.free[n-1], w.free[:n-1]
-	}
-	if len(buf) < w.meta.pageSize {
-		buf = make([]byte, w.meta.pageSize)
-	}
-	if _, err := w.file.ReadAt(buf[:w.meta.pageSize], int64(id)*int64(w.meta.pageSize)); err != nil {
-		return nil, err
-	}
-	return buf, nil
+func (w *pageWalk) read(buf []byte, id uint64, at int64) error {
+	_, err := w.file.ReadAt(buf, int64(id)*int64(w.meta.pageSize)+at)
+	return err
 }
 
-// elements checks the element table at the front of a page run of this many
-// bytes, and follows it. buf holds at least the first page.
-func (w *pageWalk) elements(buf []byte, h pageHeader, run int64, depth int) error {
-	end := int64(pageHead + h.count*elementLen)
-	branch := h.flags == flagBranch
-	if end > run || end > int64(len(buf)) || !branch && h.flags != flagLeaf || branch && h.count == 0 {
-		return fmt.Errorf("%w: elements of page %d", errStructure, h.id)
+func (w *pageWalk) buffer(n int) []byte {
+	if last := len(w.free) - 1; last >= 0 {
+		buf := w.free[last]
+		w.free = w.free[:last]
+		if cap(buf) >= n {
+			return buf[:n]
+		}
 	}
-	e := binary.NativeEndian
-	for i := range h.count {
-		at := int64(pageHead + i*elementLen)
-		el := buf[at:]
-		if branch {
-			if pos, ks := int64(e.Uint32(el)), int64(e.Uint32(el[4:])); at+pos < end || at+pos+ks > run {
-				return fmt.Errorf("%w: key %d of page %d", errStructure, i, h.id)
-			}
-			if err := w.page(e.Uint64(el[8:]), depth+1); err != nil {
-				return err
-			}
-			continue
-		}
-		flags, pos := e.Uint32(el), int64(e.Uint32(el[4:]))
-		ks, vs := int64(e.Uint32(el[8:])), int64(e.Uint32(el[12:]))
-		if at+pos < end || at+pos+ks+vs > run || flags > flagBucket {
-			return fmt.Errorf("%w: value %d of page %d", errStructure, i, h.id)
-		}
-		if flags == flagBucket {
-			if err := w.bucket(h, at+pos+ks, vs, depth); err != nil {
-				return err
-			}
-		}
+	return make([]byte, n)
+}
+
+// part returns n bytes of a page, pos bytes after its ith element.
+func (h *pageHeader) part(buf []byte, i int, pos, n uint32) ([]byte, error) {
+	from := int64(pageHead) + int64(i)*elementLen + int64(pos)
+	if from < int64(pageHead)+int64(h.count)*elementLen || from+int64(n) > int64(len(buf)) {
+		return nil, fmt.Errorf("%w: element %d of page %d", errStructure, i, h.id)
+	}
+	return buf[from : from+int64(n)], nil
+}
+
+// inOrder checks the ith key of a page against the one before it and the
+// first key that is beyond the page.
+func (h *pageHeader) inOrder(i int, key, before, hi []byte) error {
+	c := bytes.Compare(before, key)
+	if c > 0 || c == 0 && i > 0 || hi != nil && bytes.Compare(key, hi) >= 0 {
+		return fmt.Errorf("%w: key %d of page %d is out of order", errStructure, i, h.id)
 	}
 	return nil
 }
 
-// bucket checks the bucket whose header is the value of n bytes at this place
-// of the page run.
-func (w *pageWalk) bucket(h pageHeader, at, n int64, depth int) error {
-	if n < bucketHead || n > int64(w.meta.pageSize) {
-		return fmt.Errorf("%w: bucket of page %d", errStructure, h.id)
+func (w *pageWalk) branch(buf []byte, h pageHeader, depth int, lo, hi []byte) ([]byte, error) {
+	if h.count == 0 || pageHead+h.count*elementLen > len(buf) {
+		return nil, fmt.Errorf("%w: elements of page %d", errStructure, h.id)
 	}
-	v := make([]byte, n)
-	if _, err := w.file.ReadAt(v, int64(h.id)*int64(w.meta.pageSize)+at); err != nil {
-		return err
+	e := binary.NativeEndian
+	key := func(i int) ([]byte, error) {
+		el := buf[pageHead+i*elementLen:]
+		return h.part(buf, i, e.Uint32(el), e.Uint32(el[4:]))
+	}
+	last := lo
+	for i := range h.count {
+		k, err := key(i)
+		if err == nil {
+			err = h.inOrder(i, k, last, hi)
+		}
+		if err != nil {
+			return nil, err
+		}
+		end := hi
+		if i+1 < h.count {
+			if end, err = key(i + 1); err != nil {
+				return nil, err
+			}
+		}
+		child := e.Uint64(buf[pageHead+i*elementLen+8:])
+		if last, err = w.page(child, depth+1, k, end); err != nil {
+			return nil, err
+		}
+	}
+	return last, nil
+}
+
+// leaf checks the leaf page in buf; depth is negative for that of an inline
+// bucket, which holds no other buckets.
+func (w *pageWalk) leaf(buf []byte, h pageHeader, depth int, lo, hi []byte) ([]byte, error) {
+	if pageHead+h.count*elementLen > len(buf) {
+		return nil, fmt.Errorf("%w: elements of page %d", errStructure, h.id)
+	}
+	e := binary.NativeEndian
+	last := lo
+	for i := range h.count {
+		el := buf[pageHead+i*elementLen:]
+		flags, pos, keyLen, valueLen := e.Uint32(el), e.Uint32(el[4:]), e.Uint32(el[8:]), e.Uint32(el[12:])
+		k, err := h.part(buf, i, pos, keyLen)
+		if err == nil {
+			err = h.inOrder(i, k, last, hi)
+		}
+		if err != nil {
+			return nil, err
+		}
+		from := int64(pos) + int64(keyLen)
+		if from > math.MaxUint32 {
+			return nil, fmt.Errorf("%w: value %d of page %d", errStructure, i, h.id)
+		}
+		v, err := h.part(buf, i, uint32(from), valueLen)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case flags == flagBucket && depth >= 0:
+			err = w.bucket(v, h, depth)
+		case flags != 0:
+			err = fmt.Errorf("%w: flags %#x of element %d of page %d", errStructure, flags, i, h.id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		last = k
+	}
+	return last, nil
+}
+
+// bucket checks the bucket whose header, and perhaps whose only page, is v.
+func (w *pageWalk) bucket(v []byte, h pageHeader, depth int) error {
+	if len(v) < bucketHead {
+		return fmt.Errorf("%w: bucket in page %d", errStructure, h.id)
 	}
 	if root := binary.NativeEndian.Uint64(v); root != 0 {
-		return w.page(root, depth+1)
+		_, err := w.page(root, depth+1, nil, nil)
+		return err
 	}
 	inline := v[bucketHead:]
 	if len(inline) < pageHead {
-		return fmt.Errorf("%w: inline bucket of page %d", errStructure, h.id)
+		return fmt.Errorf("%w: inline bucket in page %d", errStructure, h.id)
 	}
 	ih := parsePageHead(inline)
-	if ih.id != 0 || ih.flags != flagLeaf {
-		return fmt.Errorf("%w: inline bucket of page %d", errStructure, h.id)
+	if ih.id != 0 || ih.overflow != 0 || ih.flags != flagLeaf {
+		return fmt.Errorf("%w: inline bucket in page %d", errStructure, h.id)
 	}
 	ih.id = h.id // for the messages
-	return w.inline(inline, ih)
-}
-
-// inline checks the leaf of an inline bucket, which holds no other buckets.
-func (w *pageWalk) inline(buf []byte, h pageHeader) error {
-	e := binary.NativeEndian
-	end := int64(pageHead + h.count*elementLen)
-	if end > int64(len(buf)) {
-		return fmt.Errorf("%w: inline bucket of page %d", errStructure, h.id)
-	}
-	for i := range h.count {
-		at := int64(pageHead + i*elementLen)
-		el := buf[at:]
-		pos, ks, vs := int64(e.Uint32(el[4:])), int64(e.Uint32(el[8:])), int64(e.Uint32(el[12:]))
-		if e.Uint32(el) != 0 || at+pos < end || at+pos+ks+vs > int64(len(buf)) {
-			return fmt.Errorf("%w: inline bucket of page %d", errStructure, h.id)
-		}
-	}
-	return nil
+	_, err := w.leaf(inline, ih, -1, nil, nil)
+	return err
 }
