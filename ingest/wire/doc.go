@@ -61,8 +61,8 @@
 //
 // [Time] keeps what the device wrote: an integer and its decimal fraction. Its
 // unit is told by its size, see [Time.Unit]. In plain JSON and CBOR a time may
-// also be a text (RFC 3339), 2026-11-23T10:00:00.123Z. seq is the device's running number;
-// ack asks for an answer, see [AppendAck] and [AppendRefusal].
+// also be a text (RFC 3339), 2026-11-23T10:00:00.123Z. seq is the device's running number:
+// messages of one device and seq that follow each other are parts of one. ack asks for an answer, see [AppendAck] and [AppendRefusal].
 //
 // # Streams
 //

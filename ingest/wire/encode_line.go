@@ -11,11 +11,11 @@ import (
 // AppendLine appends m as line protocol without a newline at the end. A metric
 // becomes measurement, field and tags where they can be told again: the field
 // follows the first dot, the tags stand in braces. Neighbours of one measurement
-// and the same tags share a line. Seq and ack stand on the last line, so that
-// the answer covers all of them; to be told from a retransmission as a whole, a
-// message must fit one line. m.Time must be whole. AppendLine does not check m:
-// line protocol cannot carry a metric that begins with #, {, [ or a byte order
-// mark or ends with a backslash.
+// and the same tags share a line. Seq stands on every line, so that a retransmission
+// is recognised as a whole, and ack on the last, so that one answer covers all.
+// m.Time must be whole. AppendLine does not check m: line protocol cannot carry
+// a metric that begins with #, {, [ or a byte order mark or ends with a
+// backslash.
 func AppendLine(dst []byte, m *Message) []byte {
 	for rest := m.Fields; len(rest) > 0; {
 		name := lineNameOf(rest[0].Metric)
@@ -54,8 +54,7 @@ const (
 	keySpecials         = ",= "
 )
 
-// appendLineHead appends everything before the fields. The last line of a
-// message carries seq and ack.
+// appendLineHead appends everything before the fields.
 func appendLineHead(dst []byte, m *Message, name lineName, last bool) []byte {
 	dst = appendEscaped(dst, name.measurement, measurementSpecials)
 	if len(m.Device) > 0 {
@@ -64,7 +63,7 @@ func appendLineHead(dst []byte, m *Message, name lineName, last bool) []byte {
 	if len(m.Token) > 0 {
 		dst = appendTag(dst, "token", m.Token)
 	}
-	if last && m.HasSeq {
+	if m.HasSeq {
 		dst = strconv.AppendUint(append(dst, ",seq="...), m.Seq, 10)
 	}
 	if last && m.Ack {
