@@ -40,25 +40,7 @@ func (l *Log) After(ctx context.Context, sel device.Selector, after uint64, limi
 		return nil
 	}
 	if after+1 < s.firstPending {
-		found := 0
-		err = s.up(after+1, func(b *batch) (bool, error) {
-			if found >= limit {
-				return false, errStop
-			}
-			n := s.wants(b)
-			if b.first > after {
-				found += n
-			}
-			return n > 0, nil
-		})
-		if err == nil || errors.Is(err, errStop) {
-			err = s.chunk.each(func(b *batch) error {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				return s.eachRow(b, collect)
-			})
-		}
+		err := s.committedAfter(ctx, after, limit, collect)
 		switch {
 		case errors.Is(err, errStop):
 			return rs, next, nil
@@ -72,15 +54,38 @@ func (l *Log) After(ctx context.Context, sel device.Selector, after uint64, limi
 		if b.last() <= after || s.wants(b) == 0 {
 			continue
 		}
-		if err = s.eachRow(b, collect); err != nil {
-			break // collect has enough
+		if err := s.eachRow(b, collect); errors.Is(err, errStop) {
+			return rs, next, nil
+		} else if err != nil {
+			return nil, after, err
 		}
-		next = b.last()
 	}
-	if err == nil {
-		next = s.head
+	return rs, s.head, nil
+}
+
+// committedAfter calls fn with the readings of the next chunk, or of less of
+// it when that has limit readings after the offset.
+func (s *scan) committedAfter(ctx context.Context, after uint64, limit int, fn func(*device.Stored) error) error {
+	found := 0
+	err := s.up(after+1, func(b *batch) (bool, error) {
+		if found >= limit {
+			return false, errStop
+		}
+		n := s.wants(b)
+		if b.first > after {
+			found += n
+		}
+		return n > 0, nil
+	})
+	if err != nil && !errors.Is(err, errStop) {
+		return err
 	}
-	return rs, next, nil
+	return s.chunk.each(func(b *batch) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return s.eachRow(b, fn)
+	})
 }
 
 // Read calls yield with every reading that q asks for, in offset order,

@@ -79,15 +79,28 @@ type dropped struct {
 // room beside the job's, at least minimum bytes if there are as many.
 func (l *Log) trim(tx *bolt.Tx, job *commitJob, minimum int64) error {
 	log := tx.Bucket(bucketLog)
+	keys, err := l.doomed(tx, log.Cursor(), job, minimum)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	for _, k := range keys {
+		if err := log.Delete(k); err != nil {
+			return err
+		}
+	}
+	return putMeta(tx.Bucket(bucketMeta), keyFloor, binary.LittleEndian.AppendUint64(nil, job.dropped.floor))
+}
+
+// doomed returns the keys that trim deletes, and notes in the job what goes
+// with them. A damaged batch, whose age is not known, goes with the next one
+// that is too old.
+func (l *Log) doomed(tx *bolt.Tx, cur *bolt.Cursor, job *commitJob, minimum int64) (keys [][]byte, err error) {
 	incoming := int64(len(l.writer.enc))
 	excess := max(l.usedBytes(tx)+incoming-l.cfg.RetainSize, minimum)
 	allowance := 2*incoming + minimum
 	age, aged := l.oldestKept()
-
-	var keys [][]byte // to delete; those from sure on only if a later one is too old
 	sure := 0
 	var b batch
-	cur := log.Cursor()
 	k, v := cur.First()
 	for ; k != nil && len(keys) < maxTrimBatches; k, v = cur.Next() {
 		if len(keys) >= trimBatches && allowance <= 0 {
@@ -106,7 +119,7 @@ func (l *Log) trim(tx *bolt.Tx, job *commitJob, minimum int64) error {
 		if sound {
 			end = b.last()
 			if err := l.drop(tx, job, &b); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if excess > 0 || tooOld {
@@ -120,15 +133,7 @@ func (l *Log) trim(tx *bolt.Tx, job *commitJob, minimum int64) error {
 	if k == nil { // nothing is left that could grow too old
 		l.writer.oldest = math.MaxInt64
 	}
-	for _, k := range keys[:sure] {
-		if err := log.Delete(k); err != nil {
-			return err
-		}
-	}
-	if sure == 0 {
-		return nil
-	}
-	return putMeta(tx.Bucket(bucketMeta), keyFloor, binary.LittleEndian.AppendUint64(nil, job.dropped.floor))
+	return keys[:sure], nil
 }
 
 // usedBytes returns how many bytes of the file hold something. The free pages

@@ -277,4 +277,3 @@ func (s *scan) markWanted(b *batch) []bool {
 	}
 	return s.want
 }
-
