@@ -158,8 +158,26 @@ func (p *process) terminate(tb testing.TB) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// status fetches a page and returns its status only.
+func (a addresses) status(tb testing.TB, path string, header ...string) int {
+	tb.Helper()
+	status, _, _ := fetch(tb, a.url(path), header...)
+	return status
+}
+
 // get fetches a page and wants the status.
 func get(tb testing.TB, url string, status int, header ...string) string {
+	tb.Helper()
+	got, body, _ := fetch(tb, url, header...)
+	if got != status {
+		tb.Fatalf("GET %s: status %d, want %d: %s", url, got, status, body)
+	}
+	return body
+}
+
+// fetch makes a request with a connection of its own. header holds names and
+// values in turn.
+func fetch(tb testing.TB, url string, header ...string) (status int, body string, got http.Header) {
 	tb.Helper()
 	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -181,10 +199,7 @@ func get(tb testing.TB, url string, status int, header ...string) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if resp.StatusCode != status {
-		tb.Fatalf("GET %s: %s, want %d: %s", url, resp.Status, status, b)
-	}
-	return string(b)
+	return resp.StatusCode, string(b), resp.Header
 }
 
 // metrics fetches and parses /metrics.
