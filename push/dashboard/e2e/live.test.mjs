@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { browser, fact, linkText, Naru, open, shown, until } from './naru.mjs';
+import { browser, fact, linkText, Naru, open, proxied, shown, until } from './naru.mjs';
 
 let naru;
 let chrome;
@@ -154,6 +154,24 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
     });
   });
 }
+
+test('below a path of a proxy', async () => {
+  const proxy = await proxied(naru);
+  try {
+    for (const [technique, link] of [['', 'Live · WebSocket'], ['?technique=sse', 'Live · Server-sent events']]) {
+      await withPage(async (page) => {
+        await until(async () => (await linkText(page)) === link, 8000, link);
+        await page.goto(`${proxy.url}${technique}#/device/gh1`);
+        await page.locator('.chart canvas').first().waitFor();
+        await page.locator('.back').click();
+        await shown(page, 'gh1', 'climate.temp').waitFor();
+        assert.ok(page.url().startsWith(proxy.url), page.url());
+      }, proxy.url + technique);
+    }
+  } finally {
+    proxy.close();
+  }
+});
 
 test('offline and online again', async () => {
   await withPage(async (page, context) => {

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -118,6 +119,46 @@ export class Naru {
     const response = await fetch(`${this.url}api/v1/readings/count`);
     return (await response.json()).count;
   }
+}
+
+/** A reverse proxy that serves the program below /sub/naru/ of this machine. Returns the page's URL and how to stop. */
+export async function proxied(naru) {
+  const [host, port] = naru.ports.http.split(':');
+  const sockets = new Set();
+  const head = (req) => {
+    const lines = [`${req.method} ${req.url.replace('/sub/naru', '')} HTTP/1.1`];
+    for (let i = 0; i < req.rawHeaders.length; i += 2) lines.push(`${req.rawHeaders[i]}: ${req.rawHeaders[i + 1]}`);
+    return `${lines.join('\r\n')}\r\n\r\n`;
+  };
+  const server = createServer((req, res) => {
+    if (!req.url.startsWith('/sub/naru/')) {
+      res.writeHead(404).end();
+      return;
+    }
+    const options = { host, port, method: req.method, path: req.url.replace('/sub/naru', ''), headers: req.headers };
+    const up = request(options, (answer) => {
+      res.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(res);
+    });
+    up.on('error', () => res.destroy());
+    res.on('close', () => up.destroy());
+    req.pipe(up);
+  });
+  server.on('upgrade', (req, socket) => {
+    const up = connect(Number(port), host, () => up.write(head(req)));
+    for (const [a, b] of [[socket, up], [up, socket]]) {
+      a.pipe(b);
+      a.on('error', () => b.destroy());
+    }
+  });
+  server.on('connection', (s) => sockets.add(s));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const close = () => {
+    for (const s of sockets) s.destroy();
+    server.close();
+  };
+  return { url: `http://127.0.0.1:${server.address().port}/sub/naru/`, close };
 }
 
 /** A page that fails the test when a script of it does, and when it breaks its content security policy. */

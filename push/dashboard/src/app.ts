@@ -23,7 +23,7 @@ export const link = connect(
   (message) => {
     const live = link.state.peek().phase === 'live';
     board.apply(message, { now: Date.now(), clockOffset: link.stats.clockOffset, live });
-    board.begun.value = true;
+    if (!live) board.review(Date.now()); // who was silent before we came is no news
   },
 );
 

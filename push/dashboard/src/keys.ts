@@ -13,6 +13,13 @@ function search(): HTMLInputElement | null {
   return document.querySelector<HTMLInputElement>('#search');
 }
 
+/** Focuses the search, which may take a few frames to be on the page. */
+function focusSearch(frames: number): void {
+  const input = search();
+  if (input) input.focus();
+  else if (frames > 0) requestAnimationFrame(() => focusSearch(frames - 1));
+}
+
 /** Moves the focus to the next or previous card. */
 function step(by: 1 | -1): void {
   const cards = [...document.querySelectorAll<HTMLElement>('.card-link')];
@@ -45,7 +52,7 @@ function press(key: string, target: EventTarget | null): boolean {
   switch (key) {
     case '/':
       if (!search()) location.hash = '#/';
-      requestAnimationFrame(() => search()?.focus());
+      focusSearch(10);
       return true;
     case 'j':
       step(1);

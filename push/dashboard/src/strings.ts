@@ -104,6 +104,7 @@ export const en = {
     lead: 'What arrived but could not be taken, newest first.',
     none: 'Nothing was refused.',
     unavailable: 'The server does not tell.',
+    times: (n: number) => `${n} times`,
     bytes: (n: number) => (n === 1 ? '1 byte' : `${n} bytes`),
     from: (remote: string) => `from ${remote}`,
     binary: 'binary, base64',

@@ -83,6 +83,7 @@ export class Board {
       case 'reset':
         this.#byId.clear();
         this.devices.value = [];
+        this.begun.value = false;
         break;
       case 'error':
         break;
@@ -130,6 +131,7 @@ export class Board {
       for (const cell of d.cells) this.#touched.mark(cell);
     }
     this.readings += readings.length;
+    this.begun.value = true;
     if (more || grown.size > 0) batch(() => this.#publish(grown, more));
   }
 

@@ -38,12 +38,10 @@ function thin(ring: Ring, picked: readonly number[], from: number, to: number, p
   const width = (to - from) / pixels;
   let low = -1;
   let high = -1;
-  let hole = -1;
   let bucket = -Infinity;
   const flush = (): void => {
     if (low >= 0) out.push(...(low === high ? [low] : ring.time(low) <= ring.time(high) ? [low, high] : [high, low]));
-    if (hole >= 0) out.push(hole);
-    low = high = hole = -1;
+    low = high = -1;
   };
   for (const i of picked) {
     const b = Math.floor((ring.time(i) - from) / width);
@@ -52,8 +50,10 @@ function thin(ring: Ring, picked: readonly number[], from: number, to: number, p
       bucket = b;
     }
     const v = ring.value(i);
-    if (Number.isNaN(v)) hole = i;
-    else {
+    if (Number.isNaN(v)) {
+      flush();
+      out.push(i);
+    } else {
       if (low < 0 || v < ring.value(low)) low = i;
       if (high < 0 || v >= ring.value(high)) high = i;
     }

@@ -3,12 +3,15 @@ import { surface } from './canvas.ts';
 import { palette } from './palette.ts';
 import { fewest } from './sparkline.ts';
 
+const quiet = /^(off|closed|false|idle|no|ok|0)$/i;
+
 /** Colour of a state: off and the like are quiet, the others take the next of the palette. */
-export function stateColour(series: Series, code: number): string {
+function stateColour(series: Series, code: number): string {
   const { states, line } = palette();
-  const word = series.words[code] ?? '';
-  if (/^(off|closed|false|idle|no|ok|0)$/i.test(word)) return line;
-  return states[code % states.length] ?? line;
+  let place = 0;
+  for (let i = 0; i < code; i++) if (!quiet.test(series.words[i] ?? '')) place++;
+  if (quiet.test(series.words[code] ?? '')) return line;
+  return states[place % states.length] ?? line;
 }
 
 /** Draws the newest states of a card as blocks, one step a reading. */

@@ -41,11 +41,15 @@ function Charts({ device }: { device: Device }) {
       () => painter.markAll(),
       () => undefined, // The charts begin with what has been seen.
     );
+  }, [device, series.length]);
+  useEffect(() => {
+    document.title = `${device.id} · ${s.name}`;
     return () => {
+      document.title = s.name;
       shrink(device);
       paused.value = false;
     };
-  }, [device, series.length]);
+  }, [device]);
   return (
     <>
       <div class="device-head">

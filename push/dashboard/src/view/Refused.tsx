@@ -8,9 +8,6 @@ import { Sheet } from './Dialog.tsx';
 /** How often the list is asked for while it is on the page, in milliseconds. */
 const every = 2000;
 
-/** Refusals that are shown. */
-const most = 50;
-
 export function RefusedDialog() {
   return (
     <Sheet title={s.refused.title} kind="refused-sheet">
@@ -29,7 +26,7 @@ export function RefusedList({ quiet = false }: { quiet?: boolean }) {
     let over = false;
     const ask = async (): Promise<void> => {
       try {
-        if (!document.hidden) list.value = (await refusals()).slice(0, most);
+        if (!document.hidden) list.value = await refusals();
         failed.value = false;
       } catch {
         failed.value = true;
@@ -52,21 +49,40 @@ export function RefusedList({ quiet = false }: { quiet?: boolean }) {
       {quiet && <h2>{s.refused.title}</h2>}
       {quiet && <p>{s.refused.lead}</p>}
       <ul>
-        {refused.map((r, i) => (
-          <Item key={`${r.time} ${i}`} refusal={r} />
+        {grouped(refused).map(({ refusal, times }) => (
+          <Item key={`${refusal.time} ${sameness(refusal)}`} refusal={refusal} times={times} />
         ))}
       </ul>
     </div>
   );
 }
 
-function Item({ refusal: r }: { refusal: Refusal }) {
+/** What a device sends wrong it sends wrong again and again: such refusals are one. */
+function sameness(r: Refusal): string {
+  const host = r.remote.slice(0, r.remote.lastIndexOf(':'));
+  return [host, r.transport, r.reason, r.error, r.payload ?? r.payload_base64].join('\n');
+}
+
+/** Newest first, alike ones together with the newest of them. */
+function grouped(list: readonly Refusal[]): { refusal: Refusal; times: number }[] {
+  const groups = new Map<string, { refusal: Refusal; times: number }>();
+  for (const refusal of list) {
+    const key = sameness(refusal);
+    const group = groups.get(key);
+    if (group) group.times++;
+    else groups.set(key, { refusal, times: 1 });
+  }
+  return [...groups.values()];
+}
+
+function Item({ refusal: r, times }: { refusal: Refusal; times: number }) {
   const payload = r.payload ?? r.payload_base64 ?? '';
   const size = r.payload === undefined ? Math.floor((payload.length * 3) / 4) : new TextEncoder().encode(payload).length;
   return (
     <li>
       <p class="refused-what">
         <strong>{r.reason}</strong> {r.error}
+        {times > 1 && <span class="times">{s.refused.times(times)}</span>}
       </p>
       <pre tabIndex={0}>
         <code>{payload}</code>
