@@ -3,7 +3,6 @@ package dashboard_test
 import (
 	"bytes"
 	"compress/gzip"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -25,7 +24,14 @@ func page() fstest.MapFS {
 	}
 }
 
-func get(t *testing.T, h http.Handler, method, target string, header ...string) *http.Response {
+// answer is what a browser gets.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func get(t *testing.T, h http.Handler, method, target string, header ...string) answer {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
 	for i := 0; i < len(header); i += 2 {
@@ -33,16 +39,7 @@ func get(t *testing.T, h http.Handler, method, target string, header ...string) 
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	return w.Result()
-}
-
-func body(t *testing.T, res *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return answer{w.Code, w.Header(), w.Body.String()}
 }
 
 func TestHandlerAnswers(t *testing.T) {
@@ -68,23 +65,23 @@ func TestHandlerAnswers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			res := get(t, h, tt.method, tt.target)
-			if res.StatusCode != tt.status {
-				t.Errorf("status %d, want %d", res.StatusCode, tt.status)
+			if res.status != tt.status {
+				t.Errorf("status %d, want %d", res.status, tt.status)
 			}
-			if got := res.Header.Get("Content-Type"); got != tt.contentType {
+			if got := res.header.Get("Content-Type"); got != tt.contentType {
 				t.Errorf("Content-Type %q, want %q", got, tt.contentType)
 			}
-			if got := res.Header.Get("Cache-Control"); got != tt.cache {
+			if got := res.header.Get("Cache-Control"); got != tt.cache {
 				t.Errorf("Cache-Control %q, want %q", got, tt.cache)
 			}
-			checkSecure(t, res.Header)
-			if b := body(t, res); tt.method == "HEAD" && b != "" {
+			checkSecure(t, res.header)
+			if b := res.body; tt.method == "HEAD" && b != "" {
 				t.Errorf("HEAD answered %d bytes", len(b))
 			} else if tt.status >= 400 && (len(b) > 40 || strings.ContainsAny(b, "{<")) {
 				t.Errorf("body %q, want a short text", b)
 			}
-			if tt.status == 405 && res.Header.Get("Allow") != "GET, HEAD" {
-				t.Errorf("Allow %q", res.Header.Get("Allow"))
+			if tt.status == 405 && res.header.Get("Allow") != "GET, HEAD" {
+				t.Errorf("Allow %q", res.header.Get("Allow"))
 			}
 		})
 	}
@@ -124,12 +121,12 @@ func TestHandlerCompresses(t *testing.T) {
 	} {
 		t.Run(tt.accept, func(t *testing.T) {
 			res := get(t, h, "GET", "/assets/main-a1b2.js", "Accept-Encoding", tt.accept)
-			if res.Header.Get("Vary") != "Accept-Encoding" {
-				t.Errorf("Vary %q", res.Header.Get("Vary"))
+			if res.header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("Vary %q", res.header.Get("Vary"))
 			}
-			got := body(t, res)
-			if tt.gzip != (res.Header.Get("Content-Encoding") == "gzip") {
-				t.Fatalf("Content-Encoding %q, want gzip: %t", res.Header.Get("Content-Encoding"), tt.gzip)
+			got := res.body
+			if tt.gzip != (res.header.Get("Content-Encoding") == "gzip") {
+				t.Fatalf("Content-Encoding %q, want gzip: %t", res.header.Get("Content-Encoding"), tt.gzip)
 			}
 			if tt.gzip {
 				if len(got) >= len(script) {
@@ -142,12 +139,12 @@ func TestHandlerCompresses(t *testing.T) {
 			}
 		})
 	}
-	if res := get(t, h, "GET", "/icon.svg", "Accept-Encoding", "gzip"); res.Header.Get("Content-Encoding") != "" {
+	if res := get(t, h, "GET", "/icon.svg", "Accept-Encoding", "gzip"); res.header.Get("Content-Encoding") != "" {
 		t.Error("six bytes are compressed")
 	}
 	res := get(t, h, "GET", "/assets/main-a1b2.js", "Accept-Encoding", "gzip", "Range", "bytes=0-9")
-	if res.StatusCode != 200 || unzip(t, body(t, res)) != script {
-		t.Errorf("a range of compressed bytes: status %d", res.StatusCode)
+	if res.status != 200 || unzip(t, res.body) != script {
+		t.Errorf("a range of compressed bytes: status %d", res.status)
 	}
 }
 
@@ -166,8 +163,8 @@ func unzip(t *testing.T, s string) string {
 
 func TestHandlerAnswersUnchanged(t *testing.T) {
 	h := dashboard.Handler(dashboard.Config{Files: page()})
-	plain := get(t, h, "GET", "/").Header.Get("ETag")
-	zipped := get(t, h, "GET", "/", "Accept-Encoding", "gzip").Header.Get("ETag")
+	plain := get(t, h, "GET", "/").header.Get("ETag")
+	zipped := get(t, h, "GET", "/", "Accept-Encoding", "gzip").header.Get("ETag")
 	if plain == "" || plain == zipped {
 		t.Fatalf("ETag %s plain, %s compressed: want two", plain, zipped)
 	}
@@ -182,10 +179,10 @@ func TestHandlerAnswersUnchanged(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			res := get(t, h, "GET", "/", "Accept-Encoding", tt.accept, "If-None-Match", tt.etag)
-			if res.StatusCode != tt.status {
-				t.Errorf("status %d, want %d", res.StatusCode, tt.status)
+			if res.status != tt.status {
+				t.Errorf("status %d, want %d", res.status, tt.status)
 			}
-			checkSecure(t, res.Header)
+			checkSecure(t, res.header)
 		})
 	}
 }
@@ -193,8 +190,8 @@ func TestHandlerAnswersUnchanged(t *testing.T) {
 func TestHandlerBelowAPath(t *testing.T) {
 	h := http.StripPrefix("/sub/naru", dashboard.Handler(dashboard.Config{Files: page()}))
 	for _, target := range []string{"/sub/naru/", "/sub/naru/assets/main-a1b2.js"} {
-		if res := get(t, h, "GET", target); res.StatusCode != 200 {
-			t.Errorf("%s: status %d", target, res.StatusCode)
+		if res := get(t, h, "GET", target); res.status != 200 {
+			t.Errorf("%s: status %d", target, res.status)
 		}
 	}
 }
@@ -221,7 +218,7 @@ var local = regexp.MustCompile(`(?:src|href)="(?:\./)?([^":]+)"`)
 // it names is there.
 func TestEmbeddedPageIsWhole(t *testing.T) {
 	h := dashboard.Handler(dashboard.Config{})
-	page := body(t, get(t, h, "GET", "/"))
+	page := get(t, h, "GET", "/").body
 	if full := strings.Contains(page, "assets/"); full != dashboard.Built() {
 		t.Errorf("Built() = %t, but the page is full: %t", dashboard.Built(), full)
 	}
@@ -233,8 +230,8 @@ func TestEmbeddedPageIsWhole(t *testing.T) {
 		if strings.HasPrefix(m[1], "/") {
 			t.Errorf("%s is not relative to the page", m[1])
 		}
-		if res := get(t, h, "GET", "/"+m[1]); res.StatusCode != 200 {
-			t.Errorf("%s: status %d", m[1], res.StatusCode)
+		if res := get(t, h, "GET", "/"+m[1]); res.status != 200 {
+			t.Errorf("%s: status %d", m[1], res.status)
 		}
 	}
 	if strings.Contains(page, "<script>") || regexp.MustCompile(`\son[a-z]+=`).MatchString(page) {
