@@ -1,8 +1,8 @@
 package ingest
 
 import (
-	"bytes"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -36,6 +36,7 @@ const (
 // concurrently.
 type Gate struct {
 	maxDevices, maxSeries int
+	seed                  maphash.Seed // of the prints by which messages are compared
 
 	series     atomic.Int64 // in all devices together
 	duplicates atomic.Int64
@@ -52,6 +53,7 @@ type deviceState struct {
 	mu         sync.Mutex // guards following; never held together with another device's
 	metrics    map[string]device.Metric
 	window     window
+	flights    []*flight // batches that hold messages marked in window
 	clockWrong bool
 	addr       netip.Addr
 	transport  string
@@ -62,12 +64,15 @@ type deviceState struct {
 type Facts struct {
 	Addr       netip.Addr // where it sent from last
 	Transport  string
-	ClockWrong bool // its last time was before 2020 or more than a day ahead
+	ClockWrong bool // the last time it told was before 2020 or more than a day ahead
 	Duplicates int64
 }
 
 func newGate(maxDevices, maxSeries int) *Gate {
-	return &Gate{maxDevices: maxDevices, maxSeries: maxSeries, devices: map[string]*deviceState{}}
+	return &Gate{
+		maxDevices: maxDevices, maxSeries: maxSeries,
+		seed: maphash.MakeSeed(), devices: map[string]*deviceState{},
+	}
 }
 
 // Seed makes a series known that the store already holds, so that it counts
@@ -99,9 +104,9 @@ func (g *Gate) Device(id device.ID) (Facts, bool) {
 // are too many. id has been checked.
 func (g *Gate) device(id []byte, force bool) *deviceState {
 	g.mu.RLock()
-	d := g.devices[string(id)]
+	d, full := g.devices[string(id)], len(g.devices) >= g.maxDevices && !force
 	g.mu.RUnlock()
-	if d != nil {
+	if d != nil || full {
 		return d
 	}
 	g.mu.Lock()
@@ -145,22 +150,41 @@ func (g *Gate) metricLocked(d *deviceState, name []byte) (device.Metric, *Refusa
 		g.series.Add(-1)
 		return "", &RefusalError{TooManySeries, fmt.Sprintf("metric %q is new, and there are %d series already", name, g.maxSeries)}
 	}
-	m := device.Metric(bytes.Clone(name))
+	m := device.Metric(name)
 	d.metrics[string(m)] = m
 	return m, nil
 }
 
+// refusedLocked returns the reason why metricLocked has refused this name
+// before, if it has. The caller holds d.mu.
+func (g *Gate) refusedLocked(d *deviceState, name []byte) (Reason, bool) {
+	if _, ok := d.metrics[string(name)]; ok {
+		return 0, false
+	}
+	if device.CheckMetric(name) != nil {
+		return BadMetric, true
+	}
+	return TooManySeries, g.series.Load() >= int64(g.maxSeries)
+}
+
 // moment resolves the time of a message. absolute is the device's own time when
-// it is to be believed and not relative, else 0.
+// it is to be believed and not relative, else 0. Before the gateway itself has
+// the time of day, any that a device tells is better than its own.
 func moment(t wire.Time, now device.Time) (at, absolute device.Time, wrong bool) {
 	if !t.Set {
 		return now, 0, false
 	}
 	at = t.At(now)
-	if at < earliest || now >= earliest && at > now.Add(ahead) {
+	relative := t.Unit() == wire.Ago
+	switch {
+	case relative && now < earliest:
+		if at <= 0 { // before 1970
+			at = now
+		}
+		return at, 0, false
+	case at < earliest, now >= earliest && at > now.Add(ahead):
 		return now, 0, true
-	}
-	if t.Unit() == wire.Ago {
+	case relative:
 		return at, 0, false
 	}
 	return at, at, false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,8 @@ type Config struct {
 	// MaxDevices and MaxSeries bound the catalogue; 0 means the defaults.
 	MaxDevices, MaxSeries int
 	// Now is the wall clock; nil means time.Now.
-	Now    func() time.Time
+	Now func() time.Time
+	// Logger is told when the sink begins to fail; nil means nobody.
 	Logger *slog.Logger
 }
 
@@ -52,27 +54,22 @@ type Pipeline struct {
 	acks     atomic.Int64
 	lostAcks atomic.Int64
 	last     atomic.Uint64 // highest offset given to any session
+	failing  atomic.Bool   // the sink's last answer was an error other than ErrFull
+	works    sync.Pool     // of *work
 
-	answers chan answer
+	queue   answerQueue
+	durable uint64 // offset known to be durable; owned by Run
+	body    []byte // of the answer being sent; owned by Run
 }
-
-// answer waits for offset to be durable before it goes out.
-type answer struct {
-	offset uint64
-	from   *Session
-	peer   Peer
-	body   []byte
-}
-
-// maxAnswers bounds the answers that wait for the disk: as many as readings may
-// wait for it. A device whose answer is dropped sends again.
-const maxAnswers = 65_536
 
 // Stats counts what went through since the start.
 type Stats struct {
-	Readings, Messages, Duplicates int64
-	WrongClock                     int64 // readings whose time was replaced by the receive time
-	Acknowledged, LostAcks         int64
+	Readings   int64 // handed to the sink
+	Messages   int64 // decoded, good or bad: admitted, refused or duplicate
+	Duplicates int64
+	WrongClock int64 // readings whose time was replaced by the receive time
+	// Acknowledged were sent; LostAcks are answers of either kind that were not.
+	Acknowledged, LostAcks int64
 }
 
 // New returns a pipeline that starts nothing; Run sends the answers.
@@ -86,12 +83,16 @@ func New(cfg Config) *Pipeline {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	return &Pipeline{
-		sink:    cfg.Sink,
-		gate:    newGate(cfg.MaxDevices, cfg.MaxSeries),
-		now:     cfg.Now,
-		log:     cfg.Logger,
-		answers: make(chan answer, maxAnswers),
+		sink:  cfg.Sink,
+		gate:  newGate(cfg.MaxDevices, cfg.MaxSeries),
+		now:   cfg.Now,
+		log:   cfg.Logger,
+		works: sync.Pool{New: func() any { return new(work) }},
+		queue: answerQueue{wake: make(chan struct{}, 1)},
 	}
 }
 
@@ -118,72 +119,10 @@ func (p *Pipeline) Refuse(peer Peer, r Reason, detail string, payload []byte) {
 	p.inspector.Note(Refused{Time: device.TimeOf(p.now()), Peer: peer, Reason: r, Detail: detail, Payload: payload})
 }
 
-// Run sends answers as their readings become durable. When ctx is done it sends
-// those that are waiting, within grace, and returns. No session may be used
-// after ctx is done.
-func (p *Pipeline) Run(ctx context.Context) error {
-	for {
-		select {
-		case a := <-p.answers:
-			if !p.answer(ctx, a) {
-				return p.drain(ctx, a)
-			}
-		case <-ctx.Done():
-			return p.drain(ctx)
-		}
-	}
-}
-
-// grace bounds the wait for the last commit; a healthy disk needs milliseconds.
-const grace = 3 * time.Second
-
-// drain sends the answers that are waiting, beginning with those given.
-func (p *Pipeline) drain(ctx context.Context, waiting ...answer) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	for _, a := range waiting {
-		p.answer(ctx, a)
-	}
-	for ctx.Err() == nil {
-		select {
-		case a := <-p.answers:
-			p.answer(ctx, a)
-		default:
-			return nil
-		}
-	}
-	p.lostAcks.Add(int64(len(p.answers)))
-	p.log.Warn("answers to devices were dropped at the end", "answers", len(p.answers))
-	return nil
-}
-
-// answer reports false when ctx ended before the readings were durable.
-func (p *Pipeline) answer(ctx context.Context, a answer) bool {
-	if a.offset > 0 {
-		if err := p.sink.WaitDurable(ctx, a.offset); err != nil {
-			return false
-		}
-		p.acks.Add(1)
-	}
-	a.from.reply(a.peer, a.body)
-	a.from.answered()
-	return true
-}
-
-func (p *Pipeline) enqueue(a answer) {
-	a.from.unanswered.Add(1)
-	select {
-	case p.answers <- a:
-	default:
-		p.lostAcks.Add(1)
-		a.from.answered()
-	}
-}
-
-// note keeps a refusal of a message for the inspector, with its token blanked.
+// note counts and keeps the refusal of a message.
 func (p *Pipeline) note(peer Peer, m *wire.Message, e *RefusalError, now device.Time) {
 	p.inspector.Note(Refused{
 		Time: now, Peer: peer, Format: m.Format, Reason: e.Reason, Detail: e.Detail,
-		Payload: blankToken(m.Raw, m.Token),
+		Payload: withoutToken(m), Size: len(m.Raw),
 	})
 }

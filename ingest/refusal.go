@@ -72,8 +72,8 @@ type Refused struct {
 	Format  wire.Format // 0 when nothing was decoded
 	Reason  Reason
 	Detail  string
-	Payload []byte // at most 512 bytes; tokens are blanked
-	Size    int    // length of the whole payload
+	Payload []byte // at most 512 bytes and a few; tokens are blanked
+	Size    int    // length of the whole payload; 0 stands for that of Payload
 }
 
 // Inspector counts refusals and keeps the newest. Its methods may be called
@@ -89,16 +89,16 @@ type Inspector struct {
 // Note counts and keeps a refusal. It copies payload.
 func (i *Inspector) Note(r Refused) {
 	i.counts[r.Reason].Add(1)
-	r.Size = len(r.Payload)
-	kept := r.Payload[:min(len(r.Payload), inspectorPayload)]
+	if r.Size == 0 {
+		r.Size = len(r.Payload)
+	}
+	r.Payload = blanked(r.Payload)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.ring) < inspectorRefusals {
-		r.Payload = append([]byte(nil), kept...)
 		i.ring = append(i.ring, r)
 		return
 	}
-	r.Payload = append(i.ring[i.next].Payload[:0:cap(i.ring[i.next].Payload)], kept...)
 	i.ring[i.next] = r
 	i.next = (i.next + 1) % inspectorRefusals
 }
@@ -109,15 +109,14 @@ func (i *Inspector) Count(r Reason, n int) { i.counts[r].Add(int64(n)) }
 // Total returns how many refusals of this reason there were.
 func (i *Inspector) Total(r Reason) int64 { return i.counts[r].Load() }
 
-// Newest returns the kept refusals, the newest first.
+// Newest returns the kept refusals, the newest first. Their payloads are shared
+// and must not be changed.
 func (i *Inspector) Newest() []Refused {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	out := make([]Refused, 0, len(i.ring))
 	for n := range i.ring {
-		r := i.ring[(i.next+len(i.ring)-1-n)%len(i.ring)]
-		r.Payload = append([]byte(nil), r.Payload...)
-		out = append(out, r)
+		out = append(out, i.ring[(i.next+len(i.ring)-1-n)%len(i.ring)])
 	}
 	return out
 }

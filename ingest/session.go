@@ -1,10 +1,8 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"hash/maphash"
 	"sync/atomic"
 	"time"
 
@@ -12,9 +10,17 @@ import (
 	"github.com/naru-telemetry/naru/ingest/wire"
 )
 
-// sessionBatch is after how many readings a session hands them on without being
-// asked, so that one huge payload cannot exceed what the sink takes at once.
-const sessionBatch = 4096
+// A session hands its readings on without being asked after so many readings or
+// bytes of text, so that one huge payload cannot exceed what the sink takes at
+// once.
+const (
+	sessionBatch = 4096
+	sessionText  = 1 << 20
+)
+
+// maxUnanswered is for how many answers a stream may wait before it is read
+// again. It keeps a device that asks for many from filling the queue of all.
+const maxUnanswered = 1024
 
 // Session takes the payloads of one socket goroutine through the pipeline. It
 // must not be shared.
@@ -22,26 +28,28 @@ type Session struct {
 	p      *Pipeline
 	stream bool
 	reply  ReplyFunc
-	dec    wire.Decoder
-	batch  []device.Reading
-	asked  []answer // answers to messages of the batch
-	marks  []mark   // seqs of the batch, to be forgotten if it is lost
-	device *deviceState
-	name   []byte // what device was looked up by
-	from   Peer   // and for whom
-	now    time.Time
 
-	// The message that lines with one seq form together, see sameMessage.
-	current struct {
-		device *deviceState
-		seq    uint64
-		first  uint64 // hash of its first line
-		dup    bool
-	}
-	seed maphash.Seed
+	work    *work   // nil from Flush to Handle
+	flight  *flight // of the batch; nil when it holds no seq
+	group   group
+	now     time.Time // when the batch began
+	from    Peer
+	allowed bool         // from may send plain readings
+	device  *deviceState // the device of the last message,
+	name    []byte       // and how it was named; empty: by the address of from
 
 	unanswered atomic.Int64  // answers on their way
-	settled    chan struct{} // told when there are none any more
+	settled    chan struct{} // told when there are none any more, and half-way
+}
+
+// work is what a session needs while it has something to do. Idle sessions hold
+// none: a batch may take half a megabyte.
+type work struct {
+	dec   wire.Decoder
+	batch []device.Reading
+	text  int      // bytes of texts in batch
+	asked []answer // to messages since the last batch
+	marks []mark   // seqs of the batch, to be forgotten if it is lost
 }
 
 type mark struct {
@@ -53,38 +61,28 @@ type mark struct {
 // its payloads at newlines; otherwise a payload is a datagram, and when there is
 // no room its readings are refused. reply sends answers.
 func (p *Pipeline) NewSession(stream bool, reply ReplyFunc) *Session {
-	return &Session{p: p, stream: stream, reply: reply, seed: maphash.MakeSeed(), settled: make(chan struct{}, 1)}
+	return &Session{p: p, stream: stream, reply: reply, settled: make(chan struct{}, 1)}
 }
 
 // Handle decodes and admits one payload. It does not keep payload. Readings
-// reach the sink with Flush at the latest.
+// reach the sink with Flush at the latest; Flush must follow, whatever Handle
+// returns.
 func (s *Session) Handle(ctx context.Context, peer Peer, payload []byte) error {
-	if len(s.batch) == 0 {
-		s.now = s.p.now()
-	}
-	if peer != s.from {
-		s.from, s.device = peer, nil
-	}
-	if !mayBePlain(peer.Addr.Addr()) {
+	s.begin(peer)
+	if !s.allowed {
 		s.p.Refuse(peer, Forbidden, "plain readings are taken from private addresses only", nil)
 		return nil
 	}
-	if !s.stream {
-		s.current.device = nil
-	}
-	s.dec.Reset(payload, s.stream)
-	for s.dec.Next() {
-		m, err := s.dec.Message()
-		if refusal := s.admit(peer, m, err); refusal != nil {
-			s.p.note(peer, m, refusal, device.TimeOf(s.now))
-			if m.Ack {
-				s.ask(peer, wire.AppendRefusal(nil, refusal.Reason.String(), m.Seq, m.HasSeq))
-			}
-		} else if m.Ack {
-			s.ask(peer, wire.AppendAck(nil, m.Seq, m.HasSeq))
-		}
-		if len(s.batch) >= sessionBatch {
-			if err := s.Flush(ctx); err != nil {
+	w := s.work
+	messages := int64(0)
+	defer func() { s.p.messages.Add(messages) }()
+	w.dec.Reset(payload, s.stream)
+	for w.dec.Next() {
+		messages++
+		m, err := w.dec.Message()
+		s.message(peer, m, err)
+		if len(w.batch) >= sessionBatch || w.text >= sessionText {
+			if err := s.handOn(ctx); err != nil {
 				return err
 			}
 		}
@@ -92,155 +90,89 @@ func (s *Session) Handle(ctx context.Context, peer Peer, payload []byte) error {
 	return nil
 }
 
-// admit appends the readings of a message to the batch. A refusal may concern
-// some of them only.
-func (s *Session) admit(peer Peer, m *wire.Message, err error) *RefusalError {
-	s.p.messages.Add(1)
-	if err != nil {
-		return refuse(Syntax, err)
+// begin prepares for a payload.
+func (s *Session) begin(peer Peer) {
+	if s.work == nil {
+		s.work, _ = s.p.works.Get().(*work)
 	}
-	d, refusal := s.lookup(m.Device, peer)
-	if refusal != nil {
-		return refusal
+	if len(s.work.batch) == 0 {
+		s.now = s.p.now()
 	}
-	if len(m.Fields) == 0 {
-		return &RefusalError{Empty, "the message holds no reading"}
+	if !s.stream {
+		s.group.open = false
 	}
-	now := device.TimeOf(s.now)
-	at, absolute, wrong := moment(m.Time, now)
-	if wrong {
-		s.p.gate.wrongClock.Add(int64(len(m.Fields)))
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.addr, d.transport, d.clockWrong = peer.Addr.Addr(), peer.Transport, wrong
-	if m.HasSeq && s.repeatedLocked(d, m, absolute) {
-		return nil
-	}
-	count := len(s.batch)
-	for i := range m.Fields {
-		f := &m.Fields[i]
-		metric, r := s.p.gate.metricLocked(d, f.Metric)
-		if r != nil {
-			refusal = first(refusal, r)
-			continue
-		}
-		v, err := f.Value.Admit()
-		if err != nil {
-			refusal = first(refusal, refuse(BadValue, err))
-			continue
-		}
-		s.batch = append(s.batch, device.Reading{Device: d.id, Metric: metric, Time: at, Received: now, Value: v})
-	}
-	s.p.readings.Add(int64(len(s.batch) - count))
-	return refusal
-}
-
-func first(a, b *RefusalError) *RefusalError {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
-// lookup returns the state of the device; most payloads repeat the last name.
-func (s *Session) lookup(name []byte, peer Peer) (*deviceState, *RefusalError) {
-	if s.device != nil && bytes.Equal(s.name, name) {
-		return s.device, nil
-	}
-	d, refusal := s.p.gate.identify(name, peer)
-	if refusal != nil {
-		return nil, refusal
-	}
-	s.device, s.name = d, append(s.name[:0], name...)
-	return d, nil
-}
-
-// repeatedLocked reports whether the message is a retransmission. Neighbouring
-// lines with one seq are one message, so only a line that begins the same
-// message anew counts as its retransmission. The caller holds d.mu.
-func (s *Session) repeatedLocked(d *deviceState, m *wire.Message, absolute device.Time) bool {
-	c := &s.current
-	if c.device == d && c.seq == m.Seq && maphash.Bytes(s.seed, m.Raw) != c.first {
-		return c.dup
-	}
-	c.device, c.seq, c.first = d, m.Seq, maphash.Bytes(s.seed, m.Raw)
-	c.dup = !d.window.take(m.Seq, absolute, s.now)
-	if c.dup {
-		d.duplicates++
-		s.p.gate.duplicates.Add(1)
-	} else {
-		s.marks = append(s.marks, mark{d, m.Seq})
-	}
-	return c.dup
-}
-
-// ask notes an answer; lines of one message are answered once.
-func (s *Session) ask(peer Peer, body []byte) {
-	if n := len(s.asked); n > 0 && s.asked[n-1].peer == peer && bytes.Equal(s.asked[n-1].body, body) {
+	if peer == s.from {
 		return
 	}
-	s.asked = append(s.asked, answer{peer: peer, body: body})
+	s.from, s.allowed = peer, mayBePlain(peer.Addr.Addr())
+	if len(s.name) == 0 {
+		s.device = nil
+	}
 }
 
-// Flush hands the readings to the sink. On a stream it waits for room; the error
-// is ctx's. Otherwise readings without room are refused.
+// Flush hands the readings to the sink. A stream waits for room, and then until
+// not too many of its answers are on their way; the error is ctx's. Otherwise
+// readings without room are refused.
 func (s *Session) Flush(ctx context.Context) error {
-	if len(s.batch) == 0 && len(s.asked) == 0 {
+	if s.work == nil {
 		return nil
 	}
-	err := s.append()
-	for s.stream && errors.Is(err, ErrFull) {
-		if err := s.p.sink.Room(ctx, len(s.batch)); err != nil {
-			s.lose()
-			return err
-		}
-		err = s.append()
+	err := s.handOn(ctx)
+	s.work.dec.Reset(nil, false)
+	s.p.works.Put(s.work)
+	s.work = nil
+	return err
+}
+
+// handOn empties the batch.
+func (s *Session) handOn(ctx context.Context) error {
+	w := s.work
+	if len(w.batch) == 0 && len(w.asked) == 0 {
+		return nil
 	}
-	if err != nil {
-		s.p.inspector.Count(Overload, len(s.batch))
-		s.p.readings.Add(-int64(len(s.batch)))
-		s.lose()
+	err := s.append(ctx)
+	if err == nil {
+		s.p.readings.Add(int64(len(w.batch)))
+	} else {
+		s.p.inspector.Count(Overload, len(w.batch))
 	}
-	for _, a := range s.asked {
-		a.from, a.offset = s, s.p.last.Load()
-		if err != nil {
-			a.offset, a.body = 0, overloaded(a.body)
-		}
-		s.p.enqueue(a)
+	s.land(err != nil)
+	for i := range w.asked {
+		s.send(&w.asked[i], err != nil)
 	}
-	clear(s.batch)
-	clear(s.asked)
-	s.batch, s.asked, s.marks = s.batch[:0], s.asked[:0], s.marks[:0]
+	clear(w.batch)
+	clear(w.asked)
+	w.batch, w.text, w.asked = w.batch[:0], 0, w.asked[:0]
+	s.group.marked, s.group.answer = false, 0
+	switch {
+	case !s.stream:
+		return nil
+	case err != nil && ctx.Err() != nil:
+		return err
+	}
+	s.wait(ctx, maxUnanswered)
 	return nil
 }
 
-// Settle waits until every answer has gone out or ctx is done.
-func (s *Session) Settle(ctx context.Context) {
-	for s.unanswered.Load() > 0 {
-		select {
-		case <-s.settled:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// answered counts an answer that has gone out or was dropped.
-func (s *Session) answered() {
-	if s.unanswered.Add(-1) == 0 {
-		select {
-		case s.settled <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (s *Session) append() error {
-	if len(s.batch) == 0 {
+// append gives the batch to the sink. A stream whose ctx ends keeps waiting for
+// a while: what has been read from the socket is not lost for the disk being
+// busy.
+func (s *Session) append(ctx context.Context) error {
+	batch := s.work.batch
+	if len(batch) == 0 {
 		return nil
 	}
-	last, err := s.p.sink.Append(s.batch)
+	last, err := s.p.sink.Append(batch)
+	if s.stream && errors.Is(err, ErrFull) {
+		late, cancel := extend(ctx, grace)
+		defer cancel()
+		for errors.Is(err, ErrFull) {
+			if err = s.p.sink.Room(late, len(batch)); err == nil {
+				last, err = s.p.sink.Append(batch)
+			}
+		}
+	}
+	s.p.watchSink(err, len(batch))
 	if err != nil {
 		return err
 	}
@@ -252,30 +184,87 @@ func (s *Session) append() error {
 	}
 }
 
-// lose takes back the marks of a batch that was not stored, so that its
-// retransmission counts as new.
-func (s *Session) lose() {
-	for _, m := range s.marks {
+// extend returns a context that ends d after ctx.
+func extend(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(d, cancel)
+		context.AfterFunc(late, func() { timer.Stop() })
+	})
+	return late, func() {
+		stop()
+		cancel()
+	}
+}
+
+// watchSink logs when the sink begins to fail; being full is not failing.
+func (p *Pipeline) watchSink(err error, readings int) {
+	failing := err != nil && !errors.Is(err, ErrFull) && !errors.Is(err, context.Canceled)
+	if p.failing.Load() != failing && p.failing.Swap(failing) != failing && failing {
+		p.log.Error("readings cannot be stored", "error", err, "readings", readings)
+	}
+}
+
+// land tells the devices with seqs in the batch that it has been taken, or is
+// lost: then the retransmissions of its messages are not duplicates.
+func (s *Session) land(lost bool) {
+	w := s.work
+	for i, m := range w.marks {
+		if !lost && i > 0 && w.marks[i-1].device == m.device {
+			continue
+		}
 		m.device.mu.Lock()
-		m.device.window.forget(m.seq)
+		m.device.leaveLocked(s.flight)
+		if lost {
+			m.device.window.forget(m.seq)
+		}
 		m.device.mu.Unlock()
 	}
-	s.current.device = nil
+	clear(w.marks)
+	w.marks = w.marks[:0]
+	if s.flight != nil {
+		s.flight.lost = lost
+		close(s.flight.landed)
+		s.flight = nil
+	}
+	s.group.lost = s.group.lost || lost && s.group.marked
 }
 
-// overloaded turns {"ack":7} into the refusal of the same seq.
-func overloaded(body []byte) []byte {
-	seq, ok := bytes.CutPrefix(body, []byte(`{"ack":`))
-	if !ok {
-		return body
+// send puts an answer into the queue; lost tells that the batch is.
+func (s *Session) send(a *answer, lost bool) {
+	if a.inBatch && lost {
+		a.durable = false
+		if !a.refused {
+			a.refused, a.reason = true, Overload
+		}
 	}
-	out := append([]byte(`{"error":"`), Overload.String()...)
-	return append(append(out, `","seq":`...), seq...)
+	a.offset = s.p.last.Load()
+	s.unanswered.Add(1)
+	if !s.p.queue.put(*a) {
+		s.p.drop(a)
+	}
 }
 
-func blankToken(raw, token []byte) []byte {
-	if len(token) == 0 {
-		return raw
+// Settle waits until every answer has gone out or ctx is done.
+func (s *Session) Settle(ctx context.Context) { s.wait(ctx, 0) }
+
+// wait waits until at most n answers are on their way or ctx is done.
+func (s *Session) wait(ctx context.Context, n int64) {
+	for s.unanswered.Load() > n {
+		select {
+		case <-s.settled:
+		case <-ctx.Done():
+			return
+		}
 	}
-	return bytes.ReplaceAll(raw, token, []byte("***"))
+}
+
+// answered counts an answer that has gone out or was dropped.
+func (s *Session) answered() {
+	if n := s.unanswered.Add(-1); n == 0 || n == maxUnanswered {
+		select {
+		case s.settled <- struct{}{}:
+		default:
+		}
+	}
 }

@@ -13,47 +13,72 @@ const windowBits = 4096
 // Bounds by which a device that counts from the start again is told from one
 // that repeats itself.
 const (
-	restartSilence = time.Minute // a smaller seq after such a pause is a restart
+	restartSilence = time.Minute // a smaller seq after such a pause may be a restart
 	restartFirst   = 1           // seqs that a device begins with: 0 or 1 …
 	restartHighest = 16          // … seen when the count was at least this high
 )
+
+// recentPrints is of how many of the last messages the window knows the
+// content: as many as a device may send before it misses an acknowledgement.
+const recentPrints = 64
 
 // window remembers which seqs of a device have been seen, up to windowBits below
 // the highest. It belongs to one deviceState and is guarded by its lock.
 type window struct {
 	bits     []uint64 // ring of windowBits bits by seq; nil before the first seq
+	lowest   uint64   // where the window began
 	highest  uint64
 	newest   device.Time // latest device time among the messages seen; 0: none had one
 	lastSeen time.Time   // when a seq was last taken as new
+
+	// prints tell messages with the same seq apart: one each of the seqs that a
+	// device begins with, and one each of the most recent, by seq.
+	prints [restartFirst + 1 + recentPrints]uint16
 }
 
-// take marks seq as seen. It reports false for a retransmission. at is the
-// device's absolute time of the message, or 0.
+// sighting is one message with a seq, as the window sees it.
+type sighting struct {
+	seq   uint64
+	print uint16      // of its content
+	at    device.Time // its absolute time by the device's clock, or 0
+	now   time.Time
+}
+
+// repeated reports whether the message is a retransmission: its seq has been
+// seen, and the device has not begun to count anew since. It has when
 //
-// A seq that has been seen is a new one after all when the device has restarted:
-// its time is later than any before, or it falls behind the window, or it begins
-// at 0 or 1 again, or a minute has passed since.
-func (w *window) take(seq uint64, at device.Time, now time.Time) bool {
+//   - the message's time is later than any before, or
+//   - the seq falls behind the window, or
+//   - it is 0 or 1 again with another content than the first time, or
+//   - it is smaller than before after a minute of silence, and its content is not
+//     that of a recent message with this seq.
+//
+// What has the content of the message seen under its seq is never taken for the
+// sign of a restart: that is how a retransmission looks, however late it comes.
+func (w *window) repeated(s sighting) bool {
+	return w.bits != nil && s.seq <= w.highest && !w.restarted(s) && w.has(s.seq)
+}
+
+// take marks the message as seen; it is no retransmission.
+func (w *window) take(s sighting) {
 	switch {
 	case w.bits == nil:
 		w.bits = make([]uint64, windowBits/64)
-		w.restart(seq)
-	case seq > w.highest:
-		w.forward(seq)
-	case w.restarted(seq, at, now):
-		w.restart(seq)
-	case w.has(seq):
-		return false
+		w.restart(s.seq)
+	case s.seq > w.highest:
+		w.forward(s.seq)
+	case w.restarted(s):
+		w.restart(s.seq)
 	}
-	w.bits[seq/64%(windowBits/64)] |= 1 << (seq % 64)
-	w.newest = max(w.newest, at)
-	w.lastSeen = now
-	return true
+	w.bits[s.seq/64%(windowBits/64)] |= 1 << (s.seq % 64)
+	w.prints[printOf(s.seq)] = s.print
+	w.newest = max(w.newest, s.at)
+	w.lastSeen = s.now
 }
 
 // forget takes a mark back, for a message that could not be stored.
 func (w *window) forget(seq uint64) {
-	if w.bits != nil && w.highest-seq < windowBits {
+	if w.bits != nil && seq <= w.highest && w.highest-seq < windowBits {
 		w.bits[seq/64%(windowBits/64)] &^= 1 << (seq % 64)
 	}
 }
@@ -62,16 +87,37 @@ func (w *window) has(seq uint64) bool {
 	return w.bits[seq/64%(windowBits/64)]&(1<<(seq%64)) != 0
 }
 
-func (w *window) restart(seq uint64) {
-	clear(w.bits)
-	w.highest = seq
+// same reports whether the message seen under this seq had the same content, as
+// far as that is still known.
+func (w *window) same(s sighting) bool {
+	known := s.seq <= restartFirst || w.highest-s.seq < recentPrints
+	return known && w.prints[printOf(s.seq)] == s.print
 }
 
-func (w *window) restarted(seq uint64, at device.Time, now time.Time) bool {
-	return w.highest-seq >= windowBits ||
-		w.has(seq) && at > w.newest && w.newest > 0 ||
-		seq <= restartFirst && w.highest >= restartHighest ||
-		seq < w.highest && now.Sub(w.lastSeen) > restartSilence
+func printOf(seq uint64) int {
+	if seq <= restartFirst {
+		return int(seq)
+	}
+	return restartFirst + 1 + int(seq%recentPrints)
+}
+
+func (w *window) restart(seq uint64) {
+	clear(w.bits)
+	w.lowest, w.highest, w.newest = seq, seq, 0
+}
+
+// restarted expects a seq that is not above the highest.
+func (w *window) restarted(s sighting) bool {
+	if w.highest-s.seq >= windowBits {
+		return true
+	}
+	again := s.seq <= restartFirst && w.highest >= restartHighest ||
+		s.seq < w.highest && s.now.Sub(w.lastSeen) > restartSilence
+	if !w.has(s.seq) {
+		// It was lost or overtaken on the way, unless the window began later.
+		return again && s.seq < w.lowest && w.lowest > restartFirst
+	}
+	return w.newest > 0 && s.at > w.newest || again && !w.same(s)
 }
 
 // forward moves the window up to seq and clears what it has not seen yet.
@@ -79,8 +125,9 @@ func (w *window) forward(seq uint64) {
 	if seq-w.highest >= windowBits {
 		clear(w.bits)
 	} else {
-		for s := w.highest + 1; s <= seq; s++ {
-			w.bits[s/64%(windowBits/64)] &^= 1 << (s % 64)
+		for w.highest != seq {
+			w.highest++
+			w.bits[w.highest/64%(windowBits/64)] &^= 1 << (w.highest % 64)
 		}
 	}
 	w.highest = seq
