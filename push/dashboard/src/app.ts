@@ -124,17 +124,17 @@ export function everySecond(f: () => void): () => void {
   return () => ticks.delete(f);
 }
 
-/** Readings in the last second. */
+/** Readings pushed in the last second. */
 export let rate = 0;
 
 /** What a screen reader is told: changes of state, never values. */
 export const announcement = signal('');
 
-let readingsBefore = 0;
+let pushedBefore = 0;
 
 function second(): void {
-  rate = board.readings - readingsBefore;
-  readingsBefore = board.readings;
+  rate = board.pushed - pushedBefore;
+  pushedBefore = board.pushed;
   river.flow(rate);
   if (link.state.peek().phase === 'live') announce();
   painter.markAll();

@@ -60,7 +60,9 @@ export class Board {
   readonly devices: Signal<readonly Device[]> = signal([]);
   /** Whether the first answer has come, be it empty. */
   readonly begun = signal(false);
+  /** Readings received, and those of them that were pushed as they happened. */
   readings = 0;
+  pushed = 0;
   readonly #byId = new Map<string, Device>();
   readonly #touched: Touched;
 
@@ -131,6 +133,7 @@ export class Board {
       for (const cell of d.cells) this.#touched.mark(cell);
     }
     this.readings += readings.length;
+    if (arrival.live) this.pushed += readings.length;
     this.begun.value = true;
     if (more || grown.size > 0) batch(() => this.#publish(grown, more));
   }

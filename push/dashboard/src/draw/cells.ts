@@ -45,7 +45,7 @@ export class MetricCell implements Cell {
     const drawn = `${series.ring.version} ${stale} ${widthOf(this.canvas)} ${generation()}`;
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
-    if (series.kind === 'number') sparkline(this.canvas, series.ring, stale);
+    if (series.kind === 'number') sparkline(this.canvas, series, stale);
     else miniStrip(this.canvas, series, stale);
   }
 }

@@ -22,9 +22,10 @@ export class River {
     let most = 1;
     for (const r of this.#rates) if (r > most) most = r;
     const x = (i: number): number => (i / (shown - 1)) * width;
+    const rate = (i: number): number => this.#rates[(this.#at + Math.min(shown - 1, Math.max(0, i))) % shown] as number;
     const y = (i: number): number => {
-      const rate = this.#rates[(this.#at + i) % shown] as number;
-      return height - 2 - (rate / most) * (height - 6);
+      const calm = (rate(i - 1) + 2 * rate(i) + rate(i + 1)) / 4;
+      return height - 2 - (calm / most) * (height - 6);
     };
     c.beginPath();
     c.moveTo(0, y(0));

@@ -1,5 +1,4 @@
-import type { Ring } from '../data/ring.ts';
-import { cardCapacity } from '../data/series.ts';
+import { cardCapacity, type Series } from '../data/series.ts';
 import { surface } from './canvas.ts';
 import { palette } from './palette.ts';
 
@@ -10,11 +9,12 @@ const tail = 18;
 /** Steps that the width has at least, so that two readings are no long slope. */
 export const fewest = 8;
 
-/** Smallest height of the picture, as a part of the value: noise below is drawn as the calm it is. */
-const calm = 0.004;
+/** Smallest height of the picture, in steps of the last decimal: a value that wavers by one is drawn as calm as it is. */
+const calm = 4;
 
 /** Draws the newest readings as a line, one step a reading; a stale one ends in dashes. */
-export function sparkline(canvas: HTMLCanvasElement, ring: Ring, stale: boolean): void {
+export function sparkline(canvas: HTMLCanvasElement, series: Series, stale: boolean): void {
+  const { ring } = series;
   const area = surface(canvas);
   if (!area || ring.length === 0) return;
   const { context: c, width, height } = area;
@@ -26,7 +26,7 @@ export function sparkline(canvas: HTMLCanvasElement, ring: Ring, stale: boolean)
     if (v < low) low = v;
     if (v > high) high = v;
   }
-  const room = Math.max(0, calm * Math.max(Math.abs(low), Math.abs(high)) - (high - low)) / 2;
+  const room = Math.max(0, calm / 10 ** series.decimals - (high - low)) / 2;
   low -= room;
   high += room;
   const flat = high - low < 1e-12;
