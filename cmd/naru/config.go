@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path"
 	"regexp"
@@ -223,6 +224,9 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
+// maxReceiveBuffer is the largest round size that the system call's 32 bits hold.
+const maxReceiveBuffer = 1 << 30
+
 // check refuses what no package downstream can make sense of.
 func (s *settings) check() error {
 	positive := map[string]int{
@@ -242,9 +246,11 @@ func (s *settings) check() error {
 		return errors.New("retain-age: want a duration such as 720h, or a negative one for ever")
 	case s.RetainSize < 8<<20:
 		return fmt.Errorf("retain-size: want at least 8MiB, not %v", &s.RetainSize)
+	case s.ReceiveBuffer > maxReceiveBuffer:
+		return fmt.Errorf("receive-buffer: want at most 1GiB, not %v", &s.ReceiveBuffer)
 	case s.Idle < time.Second:
 		return fmt.Errorf("idle-timeout: want at least 1s, not %v", s.Idle)
-	case s.DemoRate <= 0:
+	case !(s.DemoRate > 0) || math.IsInf(s.DemoRate, 0): // so that NaN is refused too
 		return fmt.Errorf("demo-rate: want more than 0, not %v", s.DemoRate)
 	case s.LogFormat != "text" && s.LogFormat != "json":
 		return fmt.Errorf("log-format: want text or json, not %q", s.LogFormat)

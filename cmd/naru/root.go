@@ -22,7 +22,7 @@ prints, and watch.`,
 		Example: `  naru --demo
   echo "climate,device=my-sensor temp=21.5" | nc -u -w1 127.0.0.1 7700
   naru watch`,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -30,8 +30,16 @@ prints, and watch.`,
 	serve := newServeCommand(environ, &s)
 	root.RunE = serve.RunE
 	root.Flags().AddFlagSet(serve.Flags())
-	root.AddCommand(serve, newWatchCommand(), newTokenCommand(environ), newVersionCommand())
+	root.AddCommand(serve, newWatchCommand(environ), newTokenCommand(environ), newVersionCommand())
 	return root
+}
+
+// noArgs refuses what stands on the command line beside flags and commands.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return &usageError{err}
+	}
+	return nil
 }
 
 // version is set by the build of a release; otherwise the build's own facts tell.
@@ -53,7 +61,7 @@ func newVersionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := map[string]string{
 				"version": versionString(), "go": runtime.Version(),

@@ -24,7 +24,7 @@ func newServeCommand(environ []string, s *settings) *cobra.Command {
 Every setting may also stand in the environment (--retain-age is NARU_RETAIN_AGE)
 or in the TOML file named with --config (retain-age = "720h"). The command line
 goes first, then the environment, then the file.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	s.flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -67,7 +67,7 @@ func newTokenCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Print the access link for viewers on other machines",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	all := pflag.NewFlagSet("token", pflag.ContinueOnError)
 	s.flags(all)
@@ -86,7 +86,11 @@ func newTokenCommand(environ []string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, link := range accessLinks(s.HTTP, t) {
+		links := accessLinks(s.HTTP, t)
+		if len(links) == 0 { // what lies before the gateway, such as a proxy, needs the token too
+			links = append(links, "http://"+s.HTTP+"/?token="+t)
+		}
+		for _, link := range links {
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), link); err != nil {
 				return err
 			}

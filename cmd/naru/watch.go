@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ type watchOptions struct {
 	lines, jsonText bool
 }
 
-func newWatchCommand() *cobra.Command {
+func newWatchCommand(environ []string) *cobra.Command {
 	o := watchOptions{}
 	cmd := &cobra.Command{
 		Use:   "watch",
@@ -36,15 +37,19 @@ broke.`,
 		Example: `  naru watch
   naru watch --device 'greenhouse-*' --metric '*temperature'
   naru watch --json | jq .value`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, kv := range environ {
+				if t, ok := strings.CutPrefix(kv, "NARU_TOKEN="); ok && o.token == "" {
+					o.token = t
+				}
+			}
 			return watch(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.url, "url", "http://127.0.0.1:7780/", "address of the gateway")
-	f.StringVar(&o.token, "token", os.Getenv("NARU_TOKEN"), "access token, for a gateway on another machine (or NARU_TOKEN)")
-	f.Lookup("token").DefValue = ""
+	f.StringVar(&o.token, "token", "", "access token, for a gateway on another machine (or NARU_TOKEN)")
 	f.StringArrayVar(&o.devices, "device", nil, "`pattern` of devices, repeatable")
 	f.StringArrayVar(&o.metrics, "metric", nil, "`pattern` of metrics, repeatable")
 	f.BoolVar(&o.lines, "lines", false, "a line for each reading also on a terminal")
@@ -86,7 +91,7 @@ const (
 // watch shows readings until ctx is done.
 func watch(ctx context.Context, o watchOptions, stdout, stderr io.Writer) error {
 	base, err := url.Parse(o.url)
-	if err != nil || base.Host == "" {
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return &usageError{fmt.Errorf("url: want something like http://192.168.1.20:7780, not %q", o.url)}
 	}
 	if t := base.Query().Get("token"); t != "" && o.token == "" {
@@ -94,7 +99,13 @@ func watch(ctx context.Context, o watchOptions, stdout, stderr io.Writer) error 
 	}
 	var v view = &lineView{w: stdout, stderr: stderr, json: o.jsonText}
 	if f, ok := stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !o.lines && !o.jsonText {
-		v = newTableView(f)
+		table := newTableView(f)
+		ctx, cancel := context.WithCancel(ctx)
+		var drawing sync.WaitGroup
+		drawing.Go(func() { table.run(ctx) })
+		defer drawing.Wait()
+		defer cancel()
+		v = table
 	}
 	after, retry := "", firstRetry
 	for {

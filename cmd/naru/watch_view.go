@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -41,12 +43,20 @@ func printable(s string) string {
 	}, s)
 }
 
-// redraw is how often a table is drawn at most; nobody reads faster.
-const redraw = 200 * time.Millisecond
+// redraw is how often a table is drawn at most, since nobody reads faster, and
+// tick how often at least, since the ages grow.
+const (
+	redraw = 200 * time.Millisecond
+	tick   = time.Second
+)
 
-// tableView draws the newest reading of each series, in place.
+// tableView draws the newest reading of each series, in place. Its methods may
+// be called concurrently.
 type tableView struct {
-	f      *os.File
+	w    io.Writer
+	size func() (width, height int, err error) // of the terminal
+
+	mu     sync.Mutex // guards following
 	rows   map[[2]string]*tableRow
 	keys   [][2]string // sorted
 	total  int
@@ -58,14 +68,18 @@ type tableView struct {
 type tableRow struct {
 	value string
 	at    time.Time
-	count int
 }
 
 func newTableView(f *os.File) *tableView {
-	return &tableView{f: f, rows: map[[2]string]*tableRow{}}
+	return &tableView{
+		w: f, size: func() (width, height int, err error) { return term.GetSize(int(f.Fd())) },
+		rows: map[[2]string]*tableRow{},
+	}
 }
 
 func (v *tableView) show(_ json.RawMessage, r liveReading) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	key := [2]string{r.Device, r.Metric}
 	row := v.rows[key]
 	if row == nil {
@@ -75,28 +89,53 @@ func (v *tableView) show(_ json.RawMessage, r liveReading) error {
 		v.keys = slices.Insert(v.keys, at, key)
 	}
 	row.value, row.at = string(r.Value), time.UnixMicro(int64(r.Time*1000))
-	row.count++
 	v.total++
 	v.status = ""
 	return nil
 }
 
 func (v *tableView) note(text string) {
+	v.mu.Lock()
 	v.status = text
 	v.drawn = time.Time{}
+	v.mu.Unlock()
 	_ = v.flush()
+}
+
+// run keeps the ages true until ctx is done.
+func (v *tableView) run(ctx context.Context) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			_ = v.flush()
+		}
+	}
 }
 
 // flush draws the table if the last drawing is old enough.
 func (v *tableView) flush() error {
-	if time.Since(v.drawn) < redraw {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	if now.Sub(v.drawn) < redraw {
 		return nil
 	}
-	v.drawn = time.Now()
-	width, height, err := term.GetSize(int(v.f.Fd()))
-	if err != nil {
-		width, height = 80, 24
+	v.drawn = now
+	width, height, err := v.size()
+	if err != nil || width < 1 || height < 1 {
+		width, height = 80, 24 // a serial console does not know its size
 	}
+	_, err = io.WriteString(v.w, v.drawLocked(width, height, now))
+	return err
+}
+
+// drawLocked returns what draws the table over the last drawing. The line below
+// the table stays free, for the cursor. The caller holds mu.
+func (v *tableView) drawLocked(width, height int, now time.Time) string {
 	var b strings.Builder
 	if v.lines > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", v.lines)
@@ -108,13 +147,10 @@ func (v *tableView) flush() error {
 		v.lines++
 	}
 	line("\x1b[1m", fmt.Sprintf("%-24s %-32s %16s  %s", "device", "metric", "value", "age"))
-	room := height - 3
-	for i, key := range v.keys {
-		if i == room {
-			break
-		}
+	room := min(max(height-3, 0), len(v.keys))
+	for _, key := range v.keys[:room] {
 		row := v.rows[key]
-		line("", fmt.Sprintf("%-24s %-32s %16s  %s", key[0], key[1], row.value, age(time.Since(row.at))))
+		line("", fmt.Sprintf("%-24s %-32s %16s  %s", key[0], key[1], row.value, age(now.Sub(row.at))))
 	}
 	foot := fmt.Sprintf("%d series, %d readings", len(v.keys), v.total)
 	if hidden := len(v.keys) - room; hidden > 0 {
@@ -124,8 +160,8 @@ func (v *tableView) flush() error {
 		foot = v.status
 	}
 	line("\x1b[2m", foot)
-	_, err = io.WriteString(v.f, b.String())
-	return err
+	b.WriteString("\x1b[J") // the last drawing may have had more lines
+	return b.String()
 }
 
 // age writes a duration as a person would say it.
