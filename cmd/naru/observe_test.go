@@ -237,7 +237,9 @@ func TestGarbage(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 	eventually(t, "the reading behind the line that is too long", func() bool { return g.count(t, "device=after") == 1 })
-	eventually(t, "the refusals", func() bool { return g.metric(t, "naru_refused_total", "too_long") == 1 && refusedTotal(t, g.addresses) > 100 })
+	eventually(t, "the refusals", func() bool {
+		return g.metric(t, "naru_refused_total", "too_long") == 1 && refusedTotal(t, g.addresses) > 100
+	})
 	if len(refusals(t, g.addresses)) > 200 {
 		t.Error("the inspector keeps more than 200 refusals")
 	}
