@@ -89,7 +89,7 @@ export const en = {
     title: 'Waiting for your first reading',
     lead: 'Send one from any machine in this network. It appears here the moment it lands.',
     address: 'Address',
-    loopback: 'This server is reachable from this machine only.',
+    leadHere: 'Send one from this machine, the only one that this server listens to. It appears here the moment it lands.',
     copy: 'Copy',
     copied: 'Copied',
     copyFailed: 'Select and copy by hand',

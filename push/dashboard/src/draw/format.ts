@@ -67,7 +67,6 @@ export function age(ms: number): string {
 
 const clockFormat = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit', second: '2-digit' });
 const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
-const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
 /** Time of day with seconds, in the local form. */
 export function clock(ms: number): string {
@@ -77,9 +76,4 @@ export function clock(ms: number): string {
 /** Time of day without seconds. */
 export function minute(ms: number): string {
   return minuteFormat.format(ms);
-}
-
-/** Day and time, the month by name. */
-export function moment(ms: number): string {
-  return dayFormat.format(ms);
 }

@@ -39,7 +39,7 @@ export function Empty() {
             <i />
           </span>
         </h1>
-        <p>{s.empty.lead}</p>
+        <p>{addresses.length > 0 && addresses.every(isLoopback) ? s.empty.leadHere : s.empty.lead}</p>
         {asked.value && (
           <ul class="endpoints">
             <li>
@@ -65,6 +65,10 @@ export function Empty() {
       <RefusedList quiet />
     </section>
   );
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith('127.') || address === '::1' || address === 'localhost';
 }
 
 function Tabs({ list }: { list: Snippet[] }) {
