@@ -34,7 +34,7 @@ func (g *gateway) banner(w io.Writer) {
 		fmt.Fprintf(&b, "  send   echo \"climate,device=my-sensor temp=21.5\" | nc -u -w1 %s %d\n", host, about.UDP)
 	}
 	if about.TCP != 0 {
-		fmt.Fprintf(&b, "         echo '{\"device\":\"my-sensor\",\"temp\":21.5}' | nc -q1 %s %d\n", host, about.TCP)
+		fmt.Fprintf(&b, "         echo '{\"device\":\"my-sensor\",\"temp\":21.5}' | nc -w1 %s %d\n", host, about.TCP)
 	}
 	data := g.settings.Data
 	if abs, err := filepath.Abs(data); err == nil {
