@@ -107,7 +107,7 @@ func matches(importPath string, patterns []string) bool {
 
 // broken reports whether a file of the package may not import importPath.
 func (r *importRule) broken(pkg string, test bool, importPath string) bool {
-	return matches(pkg, r.of) && !matches(pkg, r.but) && !(test && r.codeOnly) &&
+	return matches(pkg, r.of) && !matches(pkg, r.but) && (!test || !r.codeOnly) &&
 		matches(importPath, r.never) && !matches(importPath, r.unless)
 }
 

@@ -122,8 +122,7 @@ func loadFile(path string, f *pflag.FlagSet, set map[string]bool) error {
 	}
 	values := map[string]any{}
 	if _, err := toml.Decode(string(text), &values); err != nil {
-		var syntax toml.ParseError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[toml.ParseError](err); ok {
 			return fmt.Errorf("config: %s: line %d: %s", path, syntax.Position.Line, syntax.Message)
 		}
 		return fmt.Errorf("config: %s: %w", path, err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -94,7 +93,7 @@ type stored struct {
 func (c *crashTest) readings(t *testing.T) []stored {
 	t.Helper()
 	var all []stored
-	for line := range strings.Lines(get(t, c.at.url("/api/v1/readings?format=ndjson"), http.StatusOK)) {
+	for line := range strings.Lines(get(t, c.at.url("/api/v1/readings?format=ndjson"))) {
 		var s stored
 		if err := json.Unmarshal([]byte(line), &s); err != nil {
 			t.Fatalf("%v: %s", err, line)
@@ -191,7 +190,7 @@ func (d *ackingDevice) session(ctx context.Context) error {
 	answers := bufio.NewReader(conn)
 	next := d.acked.Load() + 1
 	for ctx.Err() == nil {
-		for ; next <= d.acked.Load()+inFlight && !(d.stop.Load() && next > d.sent.Load()); next++ {
+		for ; next <= d.acked.Load()+inFlight && (!d.stop.Load() || next <= d.sent.Load()); next++ {
 			if next <= d.sent.Load() {
 				d.again.Add(1)
 			}

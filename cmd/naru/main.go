@@ -25,7 +25,7 @@ func main() {
 // run executes the command line and returns the exit code: 0, 1 when something
 // failed, 2 when the command line or the configuration was wrong.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	root := newRootCommand(environ)
+	root := newRootCommand(environ) //nolint:contextcheck // the commands take ctx from cobra
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -34,8 +34,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return 0
 	}
 	_, _ = fmt.Fprintln(stderr, "naru:", err)
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		return 2
 	}
 	return 1

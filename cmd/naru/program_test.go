@@ -165,12 +165,12 @@ func (a addresses) status(tb testing.TB, path string, header ...string) int {
 	return status
 }
 
-// get fetches a page and wants the status.
-func get(tb testing.TB, url string, status int, header ...string) string {
+// get fetches a page that must be there.
+func get(tb testing.TB, url string, header ...string) string {
 	tb.Helper()
-	got, body, _ := fetch(tb, url, header...)
-	if got != status {
-		tb.Fatalf("GET %s: status %d, want %d: %s", url, got, status, body)
+	status, body, _ := fetch(tb, url, header...)
+	if status != http.StatusOK {
+		tb.Fatalf("GET %s: status %d: %s", url, status, body)
 	}
 	return body
 }
@@ -206,7 +206,7 @@ func fetch(tb testing.TB, url string, header ...string) (status int, body string
 func (a addresses) metrics(tb testing.TB) map[string]*dto.MetricFamily {
 	tb.Helper()
 	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(get(tb, a.url("/metrics"), http.StatusOK)))
+	families, err := parser.TextToMetricFamilies(strings.NewReader(get(tb, a.url("/metrics"))))
 	if err != nil {
 		tb.Fatalf("/metrics cannot be parsed: %v", err)
 	}
@@ -233,7 +233,7 @@ func (a addresses) count(tb testing.TB, query string) int {
 	var answer struct {
 		Count int `json:"count"`
 	}
-	body := get(tb, a.url("/api/v1/readings/count?"+query), http.StatusOK)
+	body := get(tb, a.url("/api/v1/readings/count?"+query))
 	if err := json.Unmarshal([]byte(body), &answer); err != nil {
 		tb.Fatalf("count: %v: %s", err, body)
 	}

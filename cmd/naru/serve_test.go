@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -52,9 +53,7 @@ func gather(want int, next func() ([]byte, error)) ([]string, error) {
 
 func liveURL(a addresses, query url.Values, more ...string) string {
 	q := url.Values{}
-	for k, v := range query {
-		q[k] = v
-	}
+	maps.Copy(q, query)
 	for i := 0; i+1 < len(more); i += 2 {
 		q.Set(more[i], more[i+1])
 	}
@@ -141,7 +140,7 @@ var everyTechnique = map[string]technique{
 func presentCursor(tb testing.TB, a addresses) string {
 	tb.Helper()
 	var m message
-	if err := json.Unmarshal([]byte(get(tb, a.url("/api/v1/live"), http.StatusOK)), &m); err != nil {
+	if err := json.Unmarshal([]byte(get(tb, a.url("/api/v1/live"))), &m); err != nil {
 		tb.Fatal(err)
 	}
 	return m.Cursor
@@ -194,7 +193,7 @@ func TestEveryTechniqueShowsTheSame(t *testing.T) {
 func checkHistory(t *testing.T, g addresses, want []string) {
 	t.Helper()
 	var asJSON message
-	if err := json.Unmarshal([]byte(get(t, g.url("/api/v1/readings"), http.StatusOK)), &asJSON); err != nil {
+	if err := json.Unmarshal([]byte(get(t, g.url("/api/v1/readings"))), &asJSON); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]string, 0, len(want))
@@ -204,11 +203,11 @@ func checkHistory(t *testing.T, g addresses, want []string) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("/readings (-want +got):\n%s", diff)
 	}
-	lines := get(t, g.url("/api/v1/readings?format=ndjson"), http.StatusOK)
+	lines := get(t, g.url("/api/v1/readings?format=ndjson"))
 	if diff := cmp.Diff(want, strings.Split(strings.TrimSuffix(lines, "\n"), "\n")); diff != "" {
 		t.Errorf("/readings as NDJSON (-want +got):\n%s", diff)
 	}
-	rows, err := csv.NewReader(strings.NewReader(get(t, g.url("/api/v1/readings"), http.StatusOK, "Accept", "text/csv"))).ReadAll()
+	rows, err := csv.NewReader(strings.NewReader(get(t, g.url("/api/v1/readings"), "Accept", "text/csv"))).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +252,7 @@ func checkCatalogue(t *testing.T, g addresses) {
 		}
 	}
 	for _, path := range []string{"devices", "series?device=gh1"} {
-		if err := json.Unmarshal([]byte(get(t, g.url("/api/v1/"+path), http.StatusOK)), &catalogue); err != nil {
+		if err := json.Unmarshal([]byte(get(t, g.url("/api/v1/"+path))), &catalogue); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -292,5 +291,28 @@ func TestEveryTechniqueSelects(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The simulated fleet comes in through the sockets like any device, shows a past
+// as well, and ends with the gateway.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	g := startGateway(t, data, "--demo", "--demo-rate", "20")
+	eventually(t, "the fleet", func() bool {
+		return g.metric(t, "naru_devices", "") >= 10 && g.count(t, "to=-5m") > 0 && g.metric(t, "naru_acknowledged_total", "") > 0
+	})
+	if refused := refusedTotal(t, g.addresses); refused > 0 {
+		t.Errorf("%v refusals: %v", refused, refusals(t, g.addresses))
+	}
+	g.stop(t)
+	still := startGateway(t, data)
+	before := still.count(t, "to=-5m")
+	still.stop(t)
+	again := startGateway(t, data, "--demo", "--tcp", "off")
+	eventually(t, "new readings", func() bool { return again.metric(t, "naru_readings_total", "") > 0 })
+	if after := again.count(t, "to=-5m"); after > before+before/10 {
+		t.Errorf("%d readings of the past after the second start, %d before: it was made up again", after, before)
 	}
 }

@@ -18,7 +18,7 @@ import (
 func offsets(t *testing.T, a addresses) []uint64 {
 	t.Helper()
 	var all []uint64
-	for line := range strings.Lines(get(t, a.url("/api/v1/readings?format=ndjson"), http.StatusOK)) {
+	for line := range strings.Lines(get(t, a.url("/api/v1/readings?format=ndjson"))) {
 		var s struct{ Offset uint64 }
 		if err := json.Unmarshal([]byte(line), &s); err != nil {
 			t.Fatalf("%v: %s", err, line)

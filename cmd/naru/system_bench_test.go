@@ -23,18 +23,18 @@ import (
 
 // startForBench starts the program as it is delivered, or the test binary when a
 // profile is wanted.
-func startForBench(b *testing.B, data string, more ...string) *process {
+func startForBench(b *testing.B, data string) *process {
 	b.Helper()
 	if dir := os.Getenv("NARU_BENCH_PROFILE"); dir != "" {
 		name := strings.NewReplacer("/", "-", "Benchmark", "").Replace(b.Name())
 		b.Setenv(profileEnv, filepath.Join(dir, name+".pprof"))
-		return startProcess(b, "", data, more...)
+		return startProcess(b, "", data)
 	}
 	binary := filepath.Join(b.TempDir(), "naru")
 	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		b.Fatalf("go build: %v\n%s", err, out)
 	}
-	return startProcess(b, binary, data, more...)
+	return startProcess(b, binary, data)
 }
 
 // waitStored waits until want readings are on the disk or no more come, and
