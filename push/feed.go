@@ -29,11 +29,17 @@ const (
 	// DefaultGather is how long readings for a busy topic are gathered. Below the
 	// duration of a video frame nobody sees it.
 	DefaultGather = 15 * time.Millisecond
+	// MaxLimit bounds the readings of a frame that a viewer may ask for: 1 MB of
+	// numbers.
+	MaxLimit = 10_000
 	// frameReadings and scanReadings bound the work of one Next: what a frame
-	// carries, and what is looked through for it.
+	// carries unless more is asked for, and what is looked through for it.
 	frameReadings = 1000
 	scanReadings  = 16_384
 	chunkSize     = 256
+	// ringText bounds the text values in memory, in bytes. A ring full of the
+	// longest texts would take 32 MB, and up to six times that when encoded.
+	ringText = 4 << 20
 )
 
 // Config sets up a Feed.
@@ -41,7 +47,8 @@ type Config struct {
 	// Store is the store id of cursors.
 	Store   string
 	History History
-	// Ring is how many readings are kept in memory; 0 means DefaultRing.
+	// Ring is how many readings are kept in memory, fewer where they are long
+	// texts; 0 means DefaultRing.
 	Ring int
 	// Gather is how long readings for a busy topic are gathered; 0 means
 	// DefaultGather, less than 0 not at all.
@@ -61,12 +68,15 @@ type Feed struct {
 	frames     atomic.Int64
 	subs       atomic.Int64
 
+	head  atomic.Uint64 // highest offset published; written under mu
+	woken []*topic      // scratch, owned by Publish
+
 	mu       sync.RWMutex // guards following
 	chunks   []*chunk     // consecutive; all but the last are full
 	base     uint64       // offset of the first reading in chunks[0]
-	head     uint64       // highest offset published
+	text     int          // bytes of text values in chunks
 	topics   map[string]*topic
-	byDevice map[device.ID][]*topic // who wants readings of a device; made on demand
+	byDevice map[device.ID][]*topic // who may want readings of a device; made on demand
 	closed   bool
 }
 
@@ -74,6 +84,7 @@ type Feed struct {
 // has passed it.
 type chunk struct {
 	readings [chunkSize]device.Stored
+	text     int // bytes of text values in readings; guarded by Feed.mu
 
 	mu   sync.Mutex // guards following
 	json []byte     // readings as JSON, each encoded once, when first wanted
@@ -103,11 +114,12 @@ func NewFeed(cfg Config) *Feed {
 		cfg.Gather = DefaultGather
 	}
 	_, head := cfg.History.Bounds()
-	return &Feed{
+	f := &Feed{
 		store: cfg.Store, history: cfg.History, ring: cfg.Ring, gather: max(cfg.Gather, 0),
-		base: head + 1, head: head,
-		topics: map[string]*topic{}, byDevice: map[device.ID][]*topic{},
+		base: head + 1, topics: map[string]*topic{}, byDevice: map[device.ID][]*topic{},
 	}
+	f.head.Store(head)
+	return f
 }
 
 // Stats counts what went through since the start.
@@ -126,7 +138,7 @@ func (f *Feed) Stats() Stats {
 	defer f.mu.RUnlock()
 	return Stats{
 		Published: f.published.Load(), Deliveries: f.deliveries.Load(), Frames: f.frames.Load(),
-		Subscriptions: f.subs.Load(), Topics: int64(len(f.topics)), Head: f.head,
+		Subscriptions: f.subs.Load(), Topics: int64(len(f.topics)), Head: f.head.Load(),
 	}
 }
 
@@ -138,68 +150,98 @@ func (f *Feed) Publish(rs []device.Stored) {
 	}
 	f.published.Add(int64(len(rs)))
 	f.mu.Lock()
-	if rs[0].Offset != f.head+1 {
-		f.chunks, f.base = nil, rs[0].Offset // offsets were skipped after a crash
-	}
-	for i := range rs {
-		n := int(rs[i].Offset-f.base) % chunkSize
-		if n == 0 {
-			f.chunks = append(f.chunks, &chunk{})
-		}
-		f.chunks[len(f.chunks)-1].readings[n] = rs[i]
-	}
-	f.head = rs[len(rs)-1].Offset
-	if extra := len(f.chunks) - f.ring/chunkSize - 1; extra > 0 {
-		f.chunks = slices.Delete(f.chunks, 0, extra)
-		f.base += uint64(extra) * chunkSize
-	}
-	woken := f.interestedLocked(rs)
+	f.keepLocked(rs)
+	f.interestedLocked(rs)
 	f.mu.Unlock()
-	if len(woken) == 0 {
+	if len(f.woken) == 0 {
 		return
 	}
 	now := time.Now()
-	for _, t := range woken {
-		t.matched(f.gather, now)
+	for i, t := range f.woken {
+		t.matched(now)
+		f.woken[i] = nil
+	}
+	f.woken = f.woken[:0]
+}
+
+// keepLocked adds rs to the ring and drops its oldest chunks when it is too
+// large. The last chunk always stays.
+func (f *Feed) keepLocked(rs []device.Stored) {
+	head := f.head.Load()
+	for i := range rs {
+		r := &rs[i]
+		if r.Offset != head+1 {
+			f.chunks, f.base, f.text = nil, r.Offset, 0 // offsets were skipped, as after a crash
+		}
+		n := (r.Offset - f.base) % chunkSize
+		if n == 0 {
+			f.chunks = append(f.chunks, &chunk{})
+		}
+		c := f.chunks[len(f.chunks)-1]
+		c.readings[n] = *r
+		if size := len(r.Value.Text()); size > 0 {
+			c.text += size
+			f.text += size
+		}
+		head = r.Offset
+	}
+	f.head.Store(head)
+	extra := max(0, len(f.chunks)-f.ring/chunkSize-1)
+	for i, c := range f.chunks[:len(f.chunks)-1] {
+		if i >= extra && f.text <= ringText {
+			break
+		}
+		f.text -= c.text
+		extra = max(extra, i+1)
+	}
+	if extra > 0 {
+		f.chunks = slices.Delete(f.chunks, 0, extra)
+		f.base += uint64(extra) * chunkSize
 	}
 }
 
-// interestedLocked returns the topics that want some of rs, and notes on each
-// the last offset that it wants.
-func (f *Feed) interestedLocked(rs []device.Stored) []*topic {
+// interestedLocked puts the topics that want some of rs into woken, and notes
+// on each what it wants.
+func (f *Feed) interestedLocked(rs []device.Stored) {
 	if len(f.topics) == 0 {
-		return nil
+		return
 	}
-	var woken []*topic
+	var of device.ID
+	var topics []*topic
 	for i := range rs {
 		r := &rs[i]
-		topics, ok := f.byDevice[r.Device]
-		if !ok {
-			for _, t := range f.topics {
-				if t.sel.MatchDevice(r.Device) {
-					topics = append(topics, t)
-				}
-			}
-			f.byDevice[r.Device] = topics
+		if i == 0 || r.Device != of {
+			of, topics = r.Device, f.topicsLocked(r.Device)
 		}
 		for _, t := range topics {
 			if !t.sel.MatchMetric(r.Metric) {
 				continue
 			}
-			if t.newest <= rs[0].Offset-1 {
-				woken = append(woken, t)
+			if t.newest < rs[0].Offset {
+				f.woken = append(f.woken, t)
 			}
-			t.newest = r.Offset
+			t.wantsLocked(r.Offset)
 		}
 	}
-	return woken
+}
+
+// topicsLocked returns the topics that may want readings of the device.
+func (f *Feed) topicsLocked(id device.ID) []*topic {
+	topics, ok := f.byDevice[id]
+	if !ok {
+		for _, t := range f.topics {
+			if t.sel.MatchDevice(id) {
+				topics = append(topics, t)
+			}
+		}
+		f.byDevice[id] = topics
+	}
+	return topics
 }
 
 // Head returns the cursor of the newest reading.
 func (f *Feed) Head() Cursor {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return Cursor{f.store, f.head}
+	return Cursor{f.store, f.head.Load()}
 }
 
 // Close ends all subscriptions, once they have delivered what is there.
@@ -218,19 +260,29 @@ func (f *Feed) Close() {
 	}
 }
 
-// window returns the readings in memory behind after: their chunks, the offset
-// of the first reading in those, and the head. ok is false when after lies below
-// what is kept.
-func (f *Feed) window(after uint64) (chunks []*chunk, base, head uint64, closed, ok bool) {
+// window is what the feed holds for a topic behind a cursor.
+type window struct {
+	after  uint64   // the cursor, moved over what the topic does not want
+	below  bool     // after lies below what is in memory
+	chunks []*chunk // none: nothing is wanted behind after
+	base   uint64   // offset of the first reading in chunks
+	head   uint64
+	closed bool
+}
+
+func (f *Feed) window(t *topic, after uint64) window {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if after+1 < f.base {
-		return nil, 0, f.head, f.closed, false
+	w := window{head: f.head.Load(), closed: f.closed}
+	w.after = t.skipLocked(after, w.head)
+	switch {
+	case w.after >= w.head:
+	case w.after+1 < f.base:
+		w.below = true
+	default:
+		first := int((w.after + 1 - f.base) / chunkSize)
+		w.base = f.base + uint64(first)*chunkSize
+		w.chunks = slices.Clone(f.chunks[first:min(len(f.chunks), first+scanReadings/chunkSize)])
 	}
-	if after >= f.head {
-		return nil, 0, f.head, f.closed, true
-	}
-	first := int(after+1-f.base) / chunkSize
-	return slices.Clone(f.chunks[first:min(len(f.chunks), first+scanReadings/chunkSize)]),
-		f.base + uint64(first)*chunkSize, f.head, f.closed, true
+	return w
 }

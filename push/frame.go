@@ -13,6 +13,7 @@ type Frame struct {
 	// Readings is how many readings the message carries.
 	Readings int
 
+	live  bool   // it reaches up to the feed's head, or where subscribers were to stop
 	buf   []byte // room for the WebSocket header, then the JSON text
 	start int    // where the header begins
 	json  int    // where the JSON text begins

@@ -22,7 +22,10 @@ type Options struct {
 	// Last asks for the newest readings of each series, at most MaxLast, when
 	// After is nil or cannot be honoured.
 	Last int
-	// Limit bounds the readings of a frame; 0 means as many as are reasonable.
+	// Limit bounds the readings of a frame, at most MaxLimit; 0 means as many as
+	// are reasonable, and the readings of Last in one frame. A limit that cuts
+	// those makes the subscription go on behind the last of them, with all there
+	// is.
 	Limit int
 	// Subscribed asks for a subscribed message first.
 	Subscribed bool
@@ -36,14 +39,15 @@ type Subscription struct {
 	cursor  uint64
 	limit   int
 	pending []*Frame // to be delivered before anything behind cursor
-	wake    chan struct{}
+	live    bool     // cursor was the head a moment ago: what came since is gathered
+	wake    chan uint64
 }
 
 // Subscribe returns a subscription; ctx bounds the reading of its snapshot.
 // Close it after use.
 func (f *Feed) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
-	s := &Subscription{feed: f, limit: o.Limit, wake: make(chan struct{}, 1)}
-	if s.limit <= 0 || s.limit > frameReadings {
+	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit), wake: make(chan uint64, 1)}
+	if s.limit <= 0 {
 		s.limit = frameReadings
 	}
 	s.topic = f.join(o.Selector)
@@ -66,7 +70,7 @@ func (s *Subscription) begin(ctx context.Context, o Options) error {
 	case known:
 		s.cursor = o.After.Offset
 	case o.Last > 0:
-		if err := s.snapshot(ctx, min(o.Last, MaxLast)); err != nil {
+		if err := s.snapshot(ctx, min(o.Last, MaxLast), o.Limit); err != nil {
 			return err
 		}
 	}
@@ -76,11 +80,16 @@ func (s *Subscription) begin(ctx context.Context, o Options) error {
 	return nil
 }
 
-// snapshot puts the newest readings of each series in front.
-func (s *Subscription) snapshot(ctx context.Context, n int) error {
+// snapshot puts the newest n readings of each series in front; limit as in
+// Options.
+func (s *Subscription) snapshot(ctx context.Context, n, limit int) error {
 	rs, head, err := s.feed.history.Latest(ctx, s.topic.sel, n)
 	if err != nil {
 		return fmt.Errorf("push: snapshot: %w", err)
+	}
+	if limit > 0 && len(rs) > s.limit {
+		rs = rs[:s.limit]
+		head = rs[s.limit-1].Offset
 	}
 	s.pending = append(s.pending, s.build(rs, head))
 	s.cursor = head
@@ -101,22 +110,28 @@ func (s *Subscription) Close() {
 }
 
 // Next returns the next message. It waits for one until ctx is done, and returns
-// ErrClosed when the feed is closed and there is none.
+// ErrClosed when the feed is closed and there is none. After a wait in vain
+// Cursor is the head.
 func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
-	for {
-		frame, err := s.Poll(ctx)
-		if frame != nil || err != nil {
+	if !s.live || len(s.pending) > 0 {
+		if frame, err := s.poll(ctx, 0); frame != nil || err != nil {
 			return frame, err
 		}
+	}
+	for {
 		select {
 		case <-s.wake: // left over from a wait that was given up
 		default:
 		}
-		s.feed.wait(s.topic, s.cursor, s.wake)
+		s.topic.wait(s.cursor, s.wake)
 		select {
-		case <-s.wake:
+		case head := <-s.wake:
+			if frame, err := s.poll(ctx, head); frame != nil || err != nil {
+				return frame, err
+			}
 		case <-ctx.Done():
 			s.topic.unwait(s.wake)
+			s.cursor = s.feed.window(s.topic, s.cursor).after
 			return nil, ctx.Err()
 		}
 	}
@@ -124,7 +139,10 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 
 // Poll returns the next message, or nil when there is none at present. ctx
 // bounds the search in the history.
-func (s *Subscription) Poll(ctx context.Context) (*Frame, error) {
+func (s *Subscription) Poll(ctx context.Context) (*Frame, error) { return s.poll(ctx, 0) }
+
+// poll is Poll, but stops at the offset upTo when it lies ahead.
+func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
 	if len(s.pending) > 0 {
 		frame := s.pending[0]
 		s.pending = s.pending[1:]
@@ -134,45 +152,54 @@ func (s *Subscription) Poll(ctx context.Context) (*Frame, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if frame := s.topic.shared(s.cursor, s.limit); frame != nil {
+		from := s.cursor
+		if frame := s.topic.shared(from, s.limit); frame != nil {
 			s.cursor = frame.Cursor.Offset
 			return s.deliver(frame), nil
 		}
-		chunks, base, head, closed, ok := s.feed.window(s.cursor)
-		if !ok {
-			frame, err := s.recall(ctx)
-			if frame != nil || err != nil {
-				return frame, err
-			}
-			continue
-		}
-		if len(chunks) == 0 {
-			if closed {
-				return nil, ErrClosed
-			}
+		w := s.feed.window(s.topic, from)
+		s.cursor = w.after
+		var frame *Frame
+		var err error
+		switch {
+		case w.below:
+			frame, err = s.recall(ctx)
+		case len(w.chunks) > 0:
+			frame = s.scan(&w, upTo)
+		case w.closed:
+			return nil, ErrClosed
+		default:
 			return nil, nil
 		}
-		if frame := s.scan(chunks, base, head); frame != nil {
+		if err != nil {
+			return nil, err
+		}
+		if frame != nil {
+			s.topic.share(from, s.limit, frame)
 			return s.deliver(frame), nil
 		}
 	}
 }
 
 func (s *Subscription) deliver(f *Frame) *Frame {
+	s.live = f.live
 	s.feed.frames.Add(1)
 	s.feed.deliveries.Add(int64(f.Readings))
 	return f
 }
 
-// scan looks through the chunks for readings behind the cursor and moves it. It
-// returns nil when it found none.
-func (s *Subscription) scan(chunks []*chunk, base, head uint64) *Frame {
-	from := s.cursor
-	end := min(head, base+uint64(len(chunks))*chunkSize-1)
+// scan looks through the window for readings behind the cursor, as far as upTo
+// when that lies ahead, and moves the cursor. It returns nil when it found none.
+func (s *Subscription) scan(w *window, upTo uint64) *Frame {
+	last := w.head
+	if upTo > s.cursor {
+		last = min(last, upTo)
+	}
+	end := min(last, w.base+uint64(len(w.chunks))*chunkSize-1)
 	var b frameBuilder
 	for s.cursor < end {
-		at := s.cursor + 1 - base
-		c, i := chunks[at/chunkSize], int(at%chunkSize)
+		at := s.cursor + 1 - w.base
+		c, i := w.chunks[at/chunkSize], int(at%chunkSize)
 		s.cursor++
 		if r := &c.readings[i]; !s.topic.sel.Match(r.Device, r.Metric) {
 			continue
@@ -189,27 +216,44 @@ func (s *Subscription) scan(chunks []*chunk, base, head uint64) *Frame {
 		return nil
 	}
 	frame := b.finish(s.Cursor())
-	s.topic.share(from, s.limit, frame)
+	frame.live = s.cursor == last
 	return frame
 }
 
 // recall reads behind the cursor from the history and moves the cursor. It
 // returns nil when it found nothing in the stretch it looked at.
 func (s *Subscription) recall(ctx context.Context) (*Frame, error) {
-	if floor, _ := s.feed.history.Bounds(); s.cursor < floor {
-		from := s.Cursor()
-		s.cursor = floor
-		return s.deliver(control(s.Cursor(), "gap", "from", from.String(), "reason", "retention")), nil
+	if gap := s.gap(); gap != nil {
+		return gap, nil
 	}
 	rs, next, err := s.feed.history.After(ctx, s.topic.sel, s.cursor, s.limit)
 	if err != nil {
 		return nil, fmt.Errorf("push: history: %w", err)
 	}
-	s.cursor = max(s.cursor, next)
+	// Again, for what retention took away while the history was looking.
+	if gap := s.gap(); gap != nil {
+		return gap, nil
+	}
+	if next <= s.cursor {
+		return nil, fmt.Errorf("push: history: it ends at %d, before the feed begins", s.cursor)
+	}
+	s.cursor = next
 	if len(rs) == 0 {
 		return nil, nil
 	}
-	return s.deliver(s.build(rs, s.cursor)), nil
+	return s.build(rs, s.cursor), nil
+}
+
+// gap moves the cursor to the floor of the history and returns the message that
+// says so, or nil when the cursor is not below it.
+func (s *Subscription) gap() *Frame {
+	floor, _ := s.feed.history.Bounds()
+	if s.cursor >= floor {
+		return nil
+	}
+	from := s.Cursor()
+	s.cursor = floor
+	return control(s.Cursor(), "gap", "from", from.String(), "reason", "retention")
 }
 
 // build encodes readings from the history.

@@ -1,7 +1,9 @@
 package push
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
@@ -9,23 +11,41 @@ import (
 
 // topic is what all subscriptions with one selector share.
 type topic struct {
+	feed *Feed
 	sel  device.Selector
 	key  string
-	refs int // guarded by Feed.mu
-	// newest is the highest offset that the topic wants; guarded by Feed.mu.
+	refs atomic.Int32 // written under Feed.mu
+
+	// newest is the highest offset that the topic wants, or an older head of the
+	// feed; guarded by Feed.mu, as the fields below.
 	newest uint64
+	// quiet are the last stretches in which the topic wants nothing: a subscriber
+	// that has waited through one need not look through it, and need not have it
+	// kept.
+	quiet  [quietStretches]stretch
+	oldest int // in quiet
 
 	mu       sync.Mutex // guards following
-	waiting  []chan<- struct{}
+	waiting  []chan<- uint64
 	lastWake time.Time
-	timer    *time.Timer // runs while readings are gathered
+	timer    *time.Timer // made when first needed
+	armed    bool        // timer runs: readings are gathered
 	frames   [sharedFrames]sharedFrame
-	next     int
+	next     int // in frames
 }
 
-// sharedFrames is how many frames a topic keeps for subscribers that arrive at
-// the same cursor a moment later.
-const sharedFrames = 4
+const (
+	// sharedFrames is how many frames a topic keeps for subscribers that arrive
+	// at the same cursor a moment later.
+	sharedFrames = 4
+	// quietStretches is how many stretches of more than minQuiet offsets a topic
+	// remembers. Shorter ones are looked through faster.
+	quietStretches = 4
+	minQuiet       = 256
+)
+
+// stretch is the offsets above from, up to to.
+type stretch struct{ from, to uint64 }
 
 type sharedFrame struct {
 	from  uint64
@@ -40,11 +60,15 @@ func (f *Feed) join(sel device.Selector) *topic {
 	defer f.mu.Unlock()
 	t := f.topics[key]
 	if t == nil {
-		t = &topic{sel: sel, key: key, newest: f.head}
+		t = &topic{feed: f, sel: sel, key: key, newest: f.head.Load()}
 		f.topics[key] = t
-		clear(f.byDevice)
+		for id, topics := range f.byDevice {
+			if sel.MatchDevice(id) {
+				f.byDevice[id] = append(topics, t)
+			}
+		}
 	}
-	t.refs++
+	t.refs.Add(1)
 	return t
 }
 
@@ -52,43 +76,89 @@ func (f *Feed) join(sel device.Selector) *topic {
 func (f *Feed) leave(t *topic) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if t.refs--; t.refs == 0 {
-		delete(f.topics, t.key)
-		clear(f.byDevice)
+	if t.refs.Add(-1) > 0 {
+		return
 	}
+	delete(f.topics, t.key)
+	if len(f.topics) == 0 {
+		clear(f.byDevice) // devices may be gone when somebody looks again
+		return
+	}
+	for id, topics := range f.byDevice {
+		if i := slices.Index(topics, t); i >= 0 {
+			f.byDevice[id] = slices.Delete(topics, i, i+1)
+		}
+	}
+}
+
+// wantsLocked notes that the topic wants the reading at offset. The caller holds
+// Feed.mu, as does that of skipLocked.
+func (t *topic) wantsLocked(offset uint64) {
+	if offset-t.newest > minQuiet {
+		t.quiet[t.oldest] = stretch{t.newest, offset - 1}
+		t.oldest = (t.oldest + 1) % quietStretches
+	}
+	t.newest = offset
+}
+
+// skipLocked returns a position at or above after, up to which the topic wants
+// nothing.
+func (t *topic) skipLocked(after, head uint64) uint64 {
+	if after >= t.newest {
+		return max(after, head)
+	}
+	for _, q := range t.quiet {
+		if q.from <= after && after < q.to {
+			return q.to
+		}
+	}
+	return after
 }
 
 // matched wakes the subscribers, now or when the gathering time is over.
-func (t *topic) matched(gather time.Duration, now time.Time) {
+func (t *topic) matched(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.waiting) > 0 {
-		t.scheduleLocked(gather, now)
+		t.scheduleLocked(now)
 	}
 }
 
-func (t *topic) scheduleLocked(gather time.Duration, now time.Time) {
-	if t.timer != nil {
+func (t *topic) scheduleLocked(now time.Time) {
+	if t.armed {
 		return
 	}
-	quiet := now.Sub(t.lastWake)
-	if quiet >= gather {
+	rest := t.feed.gather - now.Sub(t.lastWake)
+	if rest <= 0 {
 		t.wakeLocked(now)
 		return
 	}
-	t.timer = time.AfterFunc(gather-quiet, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.timer = nil
-		t.wakeLocked(time.Now())
-	})
+	t.armed = true
+	if t.timer == nil {
+		t.timer = time.AfterFunc(rest, t.gathered)
+	} else {
+		t.timer.Reset(rest)
+	}
 }
 
+// gathered is called by the timer.
+func (t *topic) gathered() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.armed = false
+	if len(t.waiting) > 0 {
+		t.wakeLocked(time.Now())
+	}
+}
+
+// wakeLocked sends the head to all who wait: where they are to stop, so that
+// they stand at the same cursor afterwards.
 func (t *topic) wakeLocked(now time.Time) {
 	t.lastWake = now
+	head := t.feed.head.Load()
 	for i, w := range t.waiting {
 		select {
-		case w <- struct{}{}:
+		case w <- head:
 		default: // woken already
 		}
 		t.waiting[i] = nil
@@ -96,34 +166,31 @@ func (t *topic) wakeLocked(now time.Time) {
 	t.waiting = t.waiting[:0]
 }
 
-// wait registers wake to be sent to when there is something behind cursor; at
-// once when there is already and the gathering time is over.
-func (f *Feed) wait(t *topic, cursor uint64, wake chan<- struct{}) {
-	f.mu.RLock()
-	ready, closed := t.newest > cursor, f.closed
+// wait registers wake to be sent to when there is something behind cursor; when
+// there is already, as soon as the gathering time is over.
+func (t *topic) wait(cursor uint64, wake chan<- uint64) {
+	t.feed.mu.RLock()
+	ready, closed := t.newest > cursor, t.feed.closed
 	t.mu.Lock() // before the feed is unlocked, so that no reading slips between
-	f.mu.RUnlock()
+	t.feed.mu.RUnlock()
 	defer t.mu.Unlock()
 	t.waiting = append(t.waiting, wake)
 	switch {
 	case closed:
 		t.wakeLocked(time.Now())
 	case ready:
-		t.scheduleLocked(f.gather, time.Now())
+		t.scheduleLocked(time.Now())
 	}
 }
 
 // unwait takes the registration back.
-func (t *topic) unwait(wake chan<- struct{}) {
+func (t *topic) unwait(wake chan<- uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, w := range t.waiting {
-		if w == wake {
-			last := len(t.waiting) - 1
-			t.waiting[i], t.waiting[last] = t.waiting[last], nil
-			t.waiting = t.waiting[:last]
-			return
-		}
+	if i := slices.Index(t.waiting, wake); i >= 0 {
+		last := len(t.waiting) - 1
+		t.waiting[i], t.waiting[last] = t.waiting[last], nil
+		t.waiting = t.waiting[:last]
 	}
 }
 
@@ -139,7 +206,11 @@ func (t *topic) shared(from uint64, limit int) *Frame {
 	return nil
 }
 
+// share keeps the frame for the others, if there are any.
 func (t *topic) share(from uint64, limit int, f *Frame) {
+	if t.refs.Load() < 2 {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.frames[t.next] = sharedFrame{from, limit, f}

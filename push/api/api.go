@@ -85,17 +85,34 @@ func New(cfg Config) *API {
 		cfg.Now = time.Now
 	}
 	a := &API{cfg: cfg, mux: http.NewServeMux()}
-	a.mux.HandleFunc("GET /api/v1/about", a.about)
-	a.mux.HandleFunc("GET /api/v1/devices", a.devices)
-	a.mux.HandleFunc("GET /api/v1/devices/{id}", a.device)
-	a.mux.HandleFunc("GET /api/v1/series", a.series)
-	a.mux.HandleFunc("GET /api/v1/readings", a.readings)
-	a.mux.HandleFunc("GET /api/v1/readings/count", a.count)
-	a.mux.HandleFunc("GET /api/v1/refused", a.refused)
+	for path, handle := range map[string]http.HandlerFunc{
+		"/api/v1/about":          a.about,
+		"/api/v1/devices":        a.devices,
+		"/api/v1/devices/{id}":   a.device,
+		"/api/v1/series":         a.series,
+		"/api/v1/readings":       a.readings,
+		"/api/v1/readings/count": a.count,
+		"/api/v1/refused":        a.refused,
+	} {
+		a.mux.HandleFunc(path, get(handle))
+	}
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, "no such resource")
 	})
 	return a
+}
+
+// get refuses other methods, HEAD too: its answer would be read from the store
+// for nothing.
+func get(handle http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.Header().Set("Allow", http.MethodGet)
+			fail(w, http.StatusMethodNotAllowed, "want GET")
+			return
+		}
+		handle(w, r)
+	}
 }
 
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {

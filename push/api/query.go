@@ -48,30 +48,30 @@ var errTime = errors.New("want RFC 3339, Unix milliseconds, or a duration back f
 
 // parseTime reads a bound of time. Empty is 0, which means open.
 func parseTime(s string, now time.Time) (device.Time, error) {
-	if s == "" || s == "now" {
-		if s == "now" {
-			return device.TimeOf(now), nil
-		}
+	switch {
+	case s == "":
 		return 0, nil
-	}
-	if strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+") || !strings.ContainsAny(s, "T:-") {
-		if ms, err := strconv.ParseFloat(s, 64); err == nil {
-			if math.IsNaN(ms) || math.Abs(ms) > math.MaxInt64/2e3 {
-				return 0, errTime
-			}
-			return bound(device.Time(math.Round(ms * 1000))), nil
-		}
-		back, err := parseBack(s)
+	case s == "now":
+		return device.TimeOf(now), nil
+	case strings.ContainsAny(s, "T:"):
+		// A plus sign that was not escaped arrives as a space.
+		t, err := time.Parse(time.RFC3339Nano, strings.ReplaceAll(s, " ", "+"))
 		if err != nil {
 			return 0, errTime
 		}
-		return bound(device.TimeOf(now.Add(back))), nil
+		return bound(device.TimeOf(t)), nil
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
+	if ms, err := strconv.ParseFloat(s, 64); err == nil {
+		if math.IsNaN(ms) || math.Abs(ms) > math.MaxInt64/2e3 {
+			return 0, errTime
+		}
+		return bound(device.Time(math.Round(ms * 1000))), nil
+	}
+	back, err := parseBack(s)
 	if err != nil {
 		return 0, errTime
 	}
-	return bound(device.TimeOf(t)), nil
+	return bound(device.TimeOf(now.Add(-back))), nil
 }
 
 // bound keeps the epoch itself from meaning "open".
@@ -82,19 +82,28 @@ func bound(t device.Time) device.Time {
 	return t
 }
 
-// parseBack reads -24h as time.ParseDuration does, and -7d and -2w besides.
+// maxBack bounds a duration back from now, 292 years, by what time.Duration
+// holds.
+const maxBack = float64(math.MaxInt64)
+
+// parseBack reads what follows the minus sign of a duration back from now: as
+// time.ParseDuration does, and 7d and 2w besides.
 func parseBack(s string) (time.Duration, error) {
-	unit := time.Duration(0)
-	switch {
-	case strings.HasSuffix(s, "d"):
+	s, ok := strings.CutPrefix(s, "-")
+	if !ok || s == "" || s[0] == '-' || s[0] == '+' {
+		return 0, errTime
+	}
+	var unit time.Duration
+	switch s[len(s)-1] {
+	case 'd':
 		unit = 24 * time.Hour
-	case strings.HasSuffix(s, "w"):
+	case 'w':
 		unit = 7 * 24 * time.Hour
 	default:
 		return time.ParseDuration(s)
 	}
 	n, err := strconv.ParseFloat(s[:len(s)-1], 64)
-	if err != nil || math.Abs(n) > 40_000 {
+	if err != nil || !(n >= 0 && n*float64(unit) < maxBack) {
 		return 0, errTime
 	}
 	return time.Duration(n * float64(unit)), nil

@@ -124,21 +124,28 @@ func (a *API) readings(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	out := http.NewResponseController(w)
 	buf := enc.begin(make([]byte, 0, chunkBytes+4096))
-	first := true
+	first, written := true, false
 	err = a.cfg.Readings.Read(r.Context(), q, func(s *device.Stored) error {
 		buf = enc.reading(buf, s, first)
 		first = false
 		if len(buf) < chunkBytes {
 			return nil
 		}
+		written = true
 		err := write(w, out, buf)
 		buf = buf[:0]
 		return err
 	})
 	if err == nil {
+		written = true
 		err = write(w, out, enc.end(buf))
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case !written && r.Context().Err() == nil:
+		a.cfg.Logger.Error("readings could not be read", "err", err)
+		fail(w, http.StatusInternalServerError, "the store cannot be read")
+	default:
 		if r.Context().Err() == nil {
 			a.cfg.Logger.Warn("an answer was broken off", "path", "/api/v1/readings", "err", err)
 		}

@@ -17,14 +17,17 @@ const cookieName = "naru_token"
 
 // forwardHeaders tell that a proxy stands between, whose own address is then no
 // proof of where the viewer is.
-var forwardHeaders = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"}
+var forwardHeaders = []string{
+	"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server",
+	"X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "Fly-Client-Ip",
+}
 
 //go:embed denied.html
 var deniedPage []byte
 
 // Config sets up a Guard.
 type Config struct {
-	// Token is the access token.
+	// Token is the access token; when it is empty nobody has it.
 	Token string
 	// Origins are patterns of origins whose pages may use the API, such as
 	// https://*.example.org or http://localhost:5173; see path.Match. Empty means
@@ -35,12 +38,13 @@ type Config struct {
 // Guard lets requests through to a handler, or not.
 type Guard struct {
 	token   [sha256.Size]byte
+	locked  bool // there is no token
 	origins []string
 }
 
 // New returns a guard.
 func New(cfg Config) *Guard {
-	return &Guard{token: sha256.Sum256([]byte(cfg.Token)), origins: cfg.Origins}
+	return &Guard{token: sha256.Sum256([]byte(cfg.Token)), locked: cfg.Token == "", origins: cfg.Origins}
 }
 
 // Wrap returns a handler that passes to next what may pass.
@@ -62,13 +66,13 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		}
 		switch {
 		case fromHere(r):
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, withoutToken(r))
 		case !g.valid(r):
 			g.denied(w, r)
 		case wantsPage(r) && r.URL.Query().Has("token"):
 			keepInCookie(w, r)
 		default:
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, withoutToken(r))
 		}
 	})
 }
@@ -85,7 +89,7 @@ func fromHere(r *http.Request) bool {
 		return false
 	}
 	for _, h := range forwardHeaders {
-		if r.Header.Get(h) != "" {
+		if len(r.Header[h]) > 0 {
 			return false
 		}
 	}
@@ -118,13 +122,28 @@ func (g *Guard) valid(r *http.Request) bool {
 		}
 	}
 	got := sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(got[:], g.token[:]) == 1
+	return subtle.ConstantTimeCompare(got[:], g.token[:]) == 1 && !g.locked
+}
+
+// withoutToken returns the request without the token in its address, so that
+// nobody behind can log it.
+func withoutToken(r *http.Request) *http.Request {
+	q := r.URL.Query()
+	if !q.Has("token") {
+		return r
+	}
+	q.Del("token")
+	u := *r.URL
+	u.RawQuery = q.Encode()
+	out := r.WithContext(r.Context()) // a shallow copy
+	out.URL, out.RequestURI = &u, u.RequestURI()
+	return out
 }
 
 // sameOrigin reports whether the page at origin was served by this host.
 func sameOrigin(origin, host string) bool {
 	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, host)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }
 
 func (g *Guard) allowed(origin string) bool {
@@ -160,10 +179,8 @@ func keepInCookie(w http.ResponseWriter, r *http.Request) {
 	})
 	q.Del("token")
 	// Relative, so that it holds below a proxy's path as well.
-	target := "./" + path.Base(r.URL.Path)
-	if strings.HasSuffix(r.URL.Path, "/") {
-		target = "./"
-	}
+	here := r.URL.EscapedPath()
+	target := "./" + here[strings.LastIndexByte(here, '/')+1:]
 	if len(q) > 0 {
 		target += "?" + q.Encode()
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,9 +28,6 @@ const (
 	writeTimeout = 15 * time.Second
 	// maxWait bounds long polling, for proxies as above.
 	maxWait = 55 * time.Second
-	// defaultLimit and maxLimit bound a polling answer, in readings.
-	defaultLimit = 1000
-	maxLimit     = 1000
 	// DefaultMaxViewers bounds the requests that are served at a time.
 	DefaultMaxViewers = 10_000
 )
@@ -36,14 +35,16 @@ const (
 // Config sets up a Handler.
 type Config struct {
 	Feed *push.Feed
-	// Origins are host patterns of other sites whose pages may open a WebSocket;
-	// * stands for any run of characters but a dot's neighbour in path.Match.
-	// The page's own host always may.
+	// Origins are patterns of origins whose pages may open a WebSocket, such as
+	// https://*.example.org; see path.Match. The gateway's own page always may.
 	Origins []string
 	// MaxViewers bounds the viewers; 0 means DefaultMaxViewers.
 	MaxViewers int
 	Logger     *slog.Logger
 }
+
+// storeFailed is what a viewer learns of errors that are not its own.
+const storeFailed = "the store cannot be read"
 
 // Technique is a way to the viewer.
 type Technique int
@@ -86,7 +87,13 @@ func New(cfg Config) *Handler {
 	if cfg.MaxViewers == 0 {
 		cfg.MaxViewers = DefaultMaxViewers
 	}
-	return &Handler{feed: cfg.Feed, origins: cfg.Origins, maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
+	return &Handler{feed: cfg.Feed, origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed), maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
+}
+
+// malformed reports whether path.Match refuses the pattern.
+func malformed(pattern string) bool {
+	_, err := path.Match(pattern, "")
+	return err != nil
 }
 
 // Viewers returns how many requests are being served by the technique, and how
@@ -115,6 +122,8 @@ func (h *Handler) Wait(ctx context.Context) error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.open.Add(1)
 	defer h.open.Done()
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
 		fail(w, http.StatusMethodNotAllowed, "want GET")
@@ -135,23 +144,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.viewers[req.technique].Add(1)
 	h.served[req.technique].Add(1)
 	defer h.viewers[req.technique].Add(-1)
-	w.Header().Set("Cache-Control", "no-store")
 	if req.technique == WebSocket {
 		h.webSocket(w, r, req)
 		return
 	}
 	sub, err := h.feed.Subscribe(r.Context(), req.options)
 	if err != nil {
-		h.log.Error("subscription failed", "technique", req.technique.String(), "err", err)
-		fail(w, http.StatusInternalServerError, "the store cannot be read")
+		if r.Context().Err() == nil {
+			h.log.Error("subscription failed", "technique", req.technique.String(), "err", err)
+			fail(w, http.StatusInternalServerError, storeFailed)
+		}
 		return
 	}
 	defer sub.Close()
 	switch req.technique {
 	case ServerSentEvents:
-		stream(w, r, sub, sse{})
+		h.stream(w, r, sub, sse{})
 	case Stream:
-		stream(w, r, sub, ndjson{})
+		h.stream(w, r, sub, ndjson{})
 	default:
 		h.poll(w, r, sub, req.wait)
 	}
@@ -175,31 +185,40 @@ func parse(r *http.Request) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	after := q.Get("after")
-	if id := r.Header.Get("Last-Event-ID"); id != "" {
-		after = id
-	}
-	if after != "" {
-		c, err := push.ParseCursor(after)
-		if err != nil {
-			return request{}, errors.New("after: " + err.Error())
-		}
-		req.options.After = &c
+	if req.options.After, err = after(q, r.Header); err != nil {
+		return request{}, err
 	}
 	if req.options.Last, err = number(q, "last", push.MaxLast); err != nil {
 		return request{}, err
 	}
-	if req.options.Limit, err = number(q, "limit", maxLimit); err != nil {
+	if req.options.Limit, err = number(q, "limit", push.MaxLimit); err != nil {
 		return request{}, err
 	}
 	if req.wait, err = wait(q.Get("wait")); err != nil {
 		return request{}, err
 	}
 	req.technique = technique(r, req.wait)
-	if req.options.Limit == 0 && req.technique >= LongPolling {
-		req.options.Limit = defaultLimit
+	if req.technique < LongPolling {
+		req.options.Limit = 0 // it bounds an answer, and these have none
 	}
 	return req, nil
+}
+
+// after reads the cursor to go on from. What a browser's EventSource says when
+// it comes again is newer than its address.
+func after(q url.Values, h http.Header) (*push.Cursor, error) {
+	name, s := "Last-Event-ID", h.Get("Last-Event-ID")
+	if s == "" {
+		name, s = "after", q.Get("after")
+	}
+	if s == "" {
+		return nil, nil
+	}
+	c, err := push.ParseCursor(s)
+	if err != nil {
+		return nil, errors.New(name + ": " + err.Error())
+	}
+	return &c, nil
 }
 
 func technique(r *http.Request, wait time.Duration) Technique {

@@ -1,12 +1,11 @@
 package live
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,12 +20,10 @@ const (
 	// maxMessage bounds what a viewer may send: 128 patterns of the longest fit.
 	maxMessage = 20 << 10
 	// pingInterval is how often a viewer's connection is proved; after two
-	// intervals without a pong it is dead.
+	// intervals in which nothing came it is dead.
 	pingInterval = 25 * time.Second
-	// wsReadBuffer and wsWriteBuffer replace net/http's 4 KiB each. Viewers send
-	// little, and frames are written past the buffer.
-	wsReadBuffer  = 512
-	wsWriteBuffer = 256
+	// closeGrace is how long a viewer may take to answer the closing handshake.
+	closeGrace = 3 * time.Second
 )
 
 // pingFrame is a ping without payload (RFC 6455, section 5.5.2).
@@ -36,132 +33,128 @@ var pingFrame = []byte{0x89, 0}
 // handshake, reading, pongs and closing; messages are written to the connection
 // as they stand in the shared frames.
 func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request) {
-	hijacked := &hijacker{ResponseWriter: w}
-	c := &wsViewer{h: h, closing: make(chan struct{})}
-	opened, err := websocket.Accept(hijacked, r, &websocket.AcceptOptions{
+	shake := &handshake{ResponseWriter: w}
+	c := &wsViewer{h: h, handover: make(chan struct{}, 1)}
+	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
 		OriginPatterns:  h.origins,
 		CompressionMode: websocket.CompressionDisabled,
-		OnPingReceived:  func(context.Context, []byte) bool { return !c.isClosing() },
+		OnPingReceived:  func(context.Context, []byte) bool { c.alive(); return !c.isClosing() },
 		OnPongReceived:  func(context.Context, []byte) { c.alive() },
 	})
 	if err != nil {
-		return // Accept has answered
+		if shake.refused != 0 {
+			fail(w, shake.refused, strings.TrimPrefix(err.Error(), "failed to accept WebSocket connection: "))
+		}
+		return
 	}
 	opened.SetReadLimit(maxMessage)
-	c.ws, c.conn = opened, hijacked.conn
+	c.ws, c.conn = opened, shake.conn
 	c.serve(req.options)
 }
 
-// hijacker hands the connection to the library with small buffers and keeps it
-// for writing.
-type hijacker struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-// Unwrap lets http.ResponseController reach the server's writer.
-func (h *hijacker) Unwrap() http.ResponseWriter { return h.ResponseWriter }
-
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	h.conn = conn
-	size := max(wsReadBuffer, rw.Reader.Buffered())
-	early, err := rw.Reader.Peek(rw.Reader.Buffered())
-	if err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
-	}
-	r := bufio.NewReaderSize(&prefixed{early, conn}, size)
-	return conn, bufio.NewReadWriter(r, bufio.NewWriterSize(conn, wsWriteBuffer)), nil
-}
-
-// prefixed reads what had been read ahead, then the connection.
-type prefixed struct {
-	early []byte
-	conn  net.Conn
-}
-
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.early) > 0 {
-		n := copy(b, p.early)
-		p.early = p.early[n:]
-		return n, nil
-	}
-	return p.conn.Read(b)
-}
-
-// wsViewer is one WebSocket: a goroutine that writes, a goroutine that reads.
+// wsViewer is one WebSocket: a goroutine that writes, a goroutine that reads, a
+// timer for pings.
 type wsViewer struct {
-	h       *Handler
-	ws      *websocket.Conn
-	conn    net.Conn
-	closing chan struct{} // closed before the closing handshake begins
+	h        *Handler
+	ws       *websocket.Conn
+	conn     *viewerConn
+	handover chan struct{} // holds an element while next is not taken
 
-	mu     sync.Mutex // guards following
-	next   *push.Subscription
-	cancel context.CancelFunc // ends the wait of the subscription in use
+	mu      sync.Mutex // guards following
+	closing bool       // set before the closing handshake begins
+	ping    *time.Timer
+	next    *push.Subscription // prepared for the writer
+	cancel  context.CancelFunc // ends the wait of the subscription in use
 }
 
 func (c *wsViewer) isClosing() bool {
-	select {
-	case <-c.closing:
-		return true
-	default:
-		return false
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
 }
 
 // alive moves the moment at which the connection counts as dead.
 func (c *wsViewer) alive() {
-	_ = c.conn.SetReadDeadline(time.Now().Add(2 * pingInterval))
+	_ = c.conn.SetReadDeadline(time.Now().Add(2 * pingInterval)) // fails only when it is closed
 }
 
 func (c *wsViewer) serve(o push.Options) {
 	ctx, gone := context.WithCancel(context.Background()) //nolint:contextcheck // the request's context says nothing after Hijack
 	defer gone()
 	c.alive()
-	ping := time.AfterFunc(pingInterval, func() {})
-	ping.Stop()
-	ping = time.AfterFunc(pingInterval, func() {
-		if c.write(pingFrame) == nil {
-			ping.Reset(pingInterval)
-		}
-	})
-	defer ping.Stop()
-	if err := c.subscribe(ctx, o); err != nil {
-		_ = c.ws.Close(websocket.StatusInternalError, "the store cannot be read")
-		return
-	}
+	c.startPings()
+	err := c.subscribe(ctx, o)
 	var reader sync.WaitGroup
-	reader.Go(func() {
-		defer gone()
-		c.read(ctx)
-	})
-	err := c.push(ctx)
-	close(c.closing)
-	if errors.Is(err, push.ErrClosed) {
-		_ = c.ws.Close(websocket.StatusGoingAway, "the server is stopping")
+	if err == nil {
+		reader.Go(func() {
+			defer gone()
+			c.read(ctx)
+		})
+		err = c.push(ctx)
 	}
-	_ = c.ws.CloseNow()
+	c.stopPings()
+	switch {
+	case errors.Is(err, push.ErrClosed):
+		c.goodbye(websocket.StatusGoingAway, "the server is stopping")
+	case !errors.Is(err, errGone) && ctx.Err() == nil:
+		c.h.log.Error("a stream was broken off", "technique", WebSocket.String(), "err", err)
+		c.goodbye(websocket.StatusInternalError, storeFailed)
+	}
+	_ = c.ws.CloseNow() // closed already, or the viewer is gone
 	reader.Wait()
 	if c.next != nil {
 		c.next.Close()
 	}
 }
 
-// subscribe prepares a subscription and has the writer take it over.
+func (c *wsViewer) startPings() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ping = time.AfterFunc(pingInterval, func() {
+		if c.isClosing() {
+			return
+		}
+		if _, err := c.conn.Write(pingFrame); err != nil {
+			return // the connection is closed, which the reader notices
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.closing {
+			c.ping.Reset(pingInterval)
+		}
+	})
+}
+
+func (c *wsViewer) stopPings() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+	c.ping.Stop()
+}
+
+// goodbye does the closing handshake, but does not wait long for the viewer's
+// part.
+func (c *wsViewer) goodbye(code websocket.StatusCode, reason string) {
+	enough := time.AfterFunc(closeGrace, func() { _ = c.conn.Close() })
+	defer enough.Stop()
+	_ = c.ws.Close(code, reason)
+}
+
+// subscribe prepares a subscription and has the writer take it over, once it has
+// taken the one before.
 func (c *wsViewer) subscribe(ctx context.Context, o push.Options) error {
 	sub, err := c.h.feed.Subscribe(ctx, o)
 	if err != nil {
 		return err
 	}
+	select {
+	case c.handover <- struct{}{}:
+	case <-ctx.Done():
+		sub.Close()
+		return ctx.Err()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.next != nil {
-		c.next.Close()
-	}
 	c.next = sub
 	if c.cancel != nil {
 		c.cancel()
@@ -169,15 +162,16 @@ func (c *wsViewer) subscribe(ctx context.Context, o push.Options) error {
 	return nil
 }
 
-// take returns the subscription that has been prepared, if any.
+// take returns the subscription that has been prepared, or nil.
 func (c *wsViewer) take(ctx context.Context) (*push.Subscription, context.Context, context.CancelFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sub := c.next
-	c.next = nil
 	if sub == nil {
 		return nil, nil, nil
 	}
+	c.next = nil
+	<-c.handover
 	wait, cancel := context.WithCancel(ctx)
 	c.cancel = cancel
 	return sub, wait, cancel
@@ -205,19 +199,10 @@ func (c *wsViewer) pushFrom(ctx context.Context, sub *push.Subscription) error {
 		if err != nil {
 			return err
 		}
-		if err := c.write(frame.WebSocket()); err != nil {
-			return err
+		if _, err := c.conn.Write(frame.WebSocket()); err != nil {
+			return errGone
 		}
 	}
-}
-
-// write sends one frame. net.Conn keeps the writes of several goroutines apart.
-func (c *wsViewer) write(b []byte) error {
-	if err := c.conn.SetWriteDeadline(time.Now().Add(jittered(writeTimeout))); err != nil {
-		return err
-	}
-	_, err := c.conn.Write(b)
-	return err
 }
 
 // read takes the viewer's messages until the connection ends.
@@ -228,14 +213,27 @@ func (c *wsViewer) read(ctx context.Context) {
 			return
 		}
 		c.alive()
-		o, err := parseSubscribe(kind, b)
-		if err == nil {
-			err = c.subscribe(ctx, o)
-		}
-		if err != nil && c.write(push.Failure(strings.ToValidUTF8(err.Error(), "\ufffd")).WebSocket()) != nil {
-			return
+		if err := c.handle(ctx, kind, b); err != nil {
+			if _, err := c.conn.Write(push.Failure(err.Error()).WebSocket()); err != nil {
+				return
+			}
 		}
 	}
+}
+
+// handle acts on one message. Its errors are for the viewer.
+func (c *wsViewer) handle(ctx context.Context, kind websocket.MessageType, b []byte) error {
+	o, err := parseSubscribe(kind, b)
+	if err != nil {
+		return errors.New(strings.ToValidUTF8(err.Error(), "\ufffd"))
+	}
+	if err := c.subscribe(ctx, o); err != nil {
+		if ctx.Err() == nil {
+			c.h.log.Error("subscription failed", "technique", WebSocket.String(), "err", err)
+		}
+		return errors.New(storeFailed)
+	}
+	return nil
 }
 
 // subscribeMessage is what a viewer may send.
@@ -252,14 +250,18 @@ func parseSubscribe(kind websocket.MessageType, b []byte) (push.Options, error) 
 	if kind != websocket.MessageText {
 		return push.Options{}, errors.New("want a text message")
 	}
-	if err := json.Unmarshal(b, &m); err != nil {
-		return push.Options{}, errors.New(`want {"type":"subscribe","device":[…],"metric":[…],"after":"…"}: ` + err.Error())
+	var mismatch *json.UnmarshalTypeError
+	switch err := json.Unmarshal(b, &m); {
+	case errors.As(err, &mismatch) && mismatch.Field != "":
+		return push.Options{}, errors.New(mismatch.Field + ": unexpected " + mismatch.Value)
+	case err != nil:
+		return push.Options{}, errors.New(`want {"type":"subscribe","device":[…],"metric":[…],"after":"…"}`)
 	}
 	if m.Type != "subscribe" {
 		return push.Options{}, errors.New(`type: want "subscribe"`)
 	}
 	if m.Last < 0 || m.Last > push.MaxLast {
-		return push.Options{}, errors.New("last: want a number from 1 to 1000")
+		return push.Options{}, errors.New("last: want a number from 1 to " + strconv.Itoa(push.MaxLast))
 	}
 	sel, err := device.NewSelector(m.Device, m.Metric)
 	if err != nil {
