@@ -77,7 +77,7 @@ func (q *answerQueue) take(done []answer) []answer {
 // used after ctx is done.
 func (p *Pipeline) Run(ctx context.Context) error {
 	var out []answer
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-p.queue.wake:
 		case <-ctx.Done():
@@ -89,11 +89,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 				return nil
 			}
 		}
-		if ctx.Err() != nil {
-			p.drain(ctx, nil)
-			return nil
-		}
 	}
+	p.drain(ctx, nil)
+	return nil
 }
 
 // drain sends the answers that are waiting, beginning with those given.

@@ -16,9 +16,11 @@ import (
 // Handler takes the payloads of one goroutine. *ingest.Session is the one in
 // use.
 type Handler interface {
-	// Handle takes one payload; it must not keep the slice.
+	// Handle takes one payload; it must not keep the slice. An error ends the
+	// stream or the socket, after Flush.
 	Handle(ctx context.Context, peer ingest.Peer, payload []byte) error
-	// Flush ends a run of payloads that arrived together.
+	// Flush ends a run of payloads that arrived together. It always follows
+	// Handle.
 	Flush(ctx context.Context) error
 	// Settle waits until the answers to all payloads have gone out.
 	Settle(ctx context.Context)

@@ -7,11 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	errConnRefused = unix.ECONNREFUSED
-	errMsgSize     = unix.EMSGSIZE
-)
-
 // Words of the answer to SO_MEMINFO; linux/sock_diag.h, SK_MEMINFO_*.
 const (
 	memInfoDrops = 8

@@ -2,15 +2,7 @@
 
 package listen
 
-import (
-	"net"
-	"syscall"
-)
-
-const (
-	errConnRefused = syscall.ECONNREFUSED
-	errMsgSize     = syscall.EMSGSIZE
-)
+import "net"
 
 func kernelDrops(*net.UDPConn) (uint32, bool) { return 0, false }
 

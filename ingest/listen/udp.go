@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/ipv4"
 
 	"github.com/naru-telemetry/naru/ingest"
 )
@@ -19,12 +18,18 @@ const (
 	// udpBatch is how many datagrams one system call fetches. 16 lose datagrams
 	// in a flood where 64 do not; 256 gain nothing.
 	udpBatch = 64
-	// maxDatagram is the largest UDP payload there is. The buffers are that large
-	// each, but only the pages that datagrams fill ever take memory.
-	maxDatagram = 65_507
+	// maxDatagram is the largest UDP payload there is: 65,507 bytes over IPv4,
+	// some more over IPv6. The buffers are that large each, but only the pages
+	// that datagrams fill ever take memory.
+	maxDatagram = 65_527
 	// DefaultReceiveBuffer is what is asked of the kernel. It holds some 10,000
 	// datagrams of 100 bytes, a tenth of a second at 100,000 a second.
 	DefaultReceiveBuffer = 4 << 20
+
+	// maxReadErrors is how many errors of the socket may follow each other, a
+	// readPause between them, before it is given up.
+	maxReadErrors = 100
+	readPause     = 100 * time.Millisecond
 )
 
 // UDP serves one datagram socket.
@@ -32,16 +37,18 @@ type UDP struct {
 	// NewHandler makes the handler of the serving goroutine; reply may be called
 	// from any goroutine until Serve's socket is closed.
 	NewHandler func(reply ingest.ReplyFunc) Handler
-	Logger     *slog.Logger
+	// Logger is told of datagrams that were lost; nil means nobody.
+	Logger *slog.Logger
 
 	datagrams atomic.Int64
 	drops     atomic.Int64
 }
 
-// Stats counts datagrams since the start.
+// UDPStats counts datagrams since the start.
 type UDPStats struct {
 	Datagrams int64
-	// KernelDrops were lost because the receive buffer was full.
+	// KernelDrops were lost because the receive buffer was full. It is brought up
+	// to date once a second and at the end.
 	KernelDrops int64
 }
 
@@ -59,69 +66,57 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 	})
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	drops := make(chan struct{})
+	done := make(chan struct{})
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		u.watchDrops(conn, drops)
+		u.watchDrops(conn, done)
 	}()
 	defer func() {
-		close(drops)
+		close(done)
 		<-watching
 	}()
-
-	batch := ipv4.NewPacketConn(conn)
-	msgs := make([]ipv4.Message, udpBatch)
-	for i := range msgs {
-		msgs[i].Buffers = [][]byte{make([]byte, maxDatagram+1)}
-	}
+	r := newBatchReader(conn)
+	failed := 0
 	for {
-		n, err := batch.ReadBatch(msgs, 0)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if isTransient(err) {
-				continue
-			}
+		n, err := r.read()
+		switch {
+		case err == nil:
+			failed = 0
+			u.datagrams.Add(int64(n))
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed), failed == maxReadErrors:
 			return fmt.Errorf("listen: udp: %w", err)
-		}
-		u.datagrams.Add(int64(n))
-		if err := handleBatch(ctx, h, msgs[:n]); err != nil {
-			return nil //nolint:nilerr // the only error is that ctx is done
-		}
-	}
-}
-
-func handleBatch(ctx context.Context, h Handler, msgs []ipv4.Message) error {
-	for i := range msgs {
-		addr, ok := msgs[i].Addr.(*net.UDPAddr)
-		if !ok {
+		default:
+			// Most concern one peer: an answer to a port that is closed comes back
+			// as an error of the socket.
+			if failed++; failed > 1 {
+				pause(ctx, readPause)
+			}
 			continue
 		}
-		peer := ingest.Peer{Addr: unmapped(addr.AddrPort()), Transport: "udp"}
-		if err := h.Handle(ctx, peer, msgs[i].Buffers[0][:msgs[i].N]); err != nil {
-			return err
+		for i := range n {
+			payload, from := r.datagram(i)
+			if h.Handle(ctx, ingest.Peer{Addr: from, Transport: "udp"}, payload) != nil {
+				break
+			}
+		}
+		if h.Flush(ctx) != nil {
+			return nil // the only error is that ctx is done
 		}
 	}
-	return h.Flush(ctx)
 }
 
-// isTransient tells errors that concern one peer from those of the socket: an
-// answer to a port that is closed comes back as ECONNREFUSED.
-func isTransient(err error) bool {
-	return errors.Is(err, errConnRefused) || errors.Is(err, errMsgSize)
-}
-
-// watchDrops counts what the kernel has dropped, once a second.
+// watchDrops counts what the kernel has dropped, once a second and at the end.
 func (u *UDP) watchDrops(conn *net.UDPConn, done <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var last uint32
-	for {
+	for ended := false; !ended; {
 		select {
 		case <-done:
-			return
+			ended = true
 		case <-tick.C:
 		}
 		now, ok := kernelDrops(conn)
@@ -130,7 +125,7 @@ func (u *UDP) watchDrops(conn *net.UDPConn, done <-chan struct{}) {
 		}
 		if lost := now - last; lost > 0 {
 			u.drops.Add(int64(lost))
-			u.Logger.Warn("the kernel dropped datagrams: the receive buffer was full",
+			logger(u.Logger).Warn("the kernel dropped datagrams: the receive buffer was full",
 				"datagrams", lost, "hint", "raise net.core.rmem_max")
 		}
 		last = now
@@ -139,7 +134,13 @@ func (u *UDP) watchDrops(conn *net.UDPConn, done <-chan struct{}) {
 
 // ListenUDP opens a datagram socket with the largest receive buffer, up to size
 // bytes, that the kernel gives, and returns that size; 0 where it is not known.
+// A size of 0 means DefaultReceiveBuffer.
+//
+//nolint:revive // UDP is the server; this opens a socket for it.
 func ListenUDP(ctx context.Context, addr string, size int) (*net.UDPConn, int, error) {
+	if size == 0 {
+		size = DefaultReceiveBuffer
+	}
 	var lc net.ListenConfig
 	pc, err := lc.ListenPacket(ctx, "udp", addr)
 	if err != nil {
@@ -149,7 +150,8 @@ func ListenUDP(ctx context.Context, addr string, size int) (*net.UDPConn, int, e
 	if !ok {
 		return nil, 0, errors.Join(fmt.Errorf("listen: udp %s: not a UDP socket", addr), pc.Close())
 	}
-	return conn, growReceiveBuffer(conn, size), nil
+	// The kernel takes 31 bits, and doubles them.
+	return conn, growReceiveBuffer(conn, min(size, math.MaxInt32/2)), nil
 }
 
 func unmapped(a netip.AddrPort) netip.AddrPort {
