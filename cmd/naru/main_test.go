@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/pprof"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -34,7 +31,7 @@ func TestMain(m *testing.M) {
 
 // child is main with a profile around it.
 func child() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
 	if path := os.Getenv(profileEnv); path != "" {
 		f, err := os.Create(path)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -129,6 +130,30 @@ func TestStopWithSilentViewer(t *testing.T) {
 	defer v.close()
 	eventually(t, "the viewer", func() bool { return g.metric(t, "naru_subscriptions", "") == 1 })
 	g.stop(t)
+}
+
+// Who does not want to wait for such a viewer asks twice.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, "", t.TempDir())
+	v, err := dialViewer(t.Context(), p.HTTP, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.close()
+	eventually(t, "the viewer", func() bool { return p.metric(t, "naru_subscriptions", "") == 1 })
+	eventually(t, "the end", func() bool {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may just have ended
+		select {
+		case <-p.ended:
+			return true
+		default:
+			return false
+		}
+	})
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
+		t.Errorf("%v, want the end by the second signal:\n%s", p.cmd.ProcessState, p.output)
+	}
 }
 
 func TestSecondInstance(t *testing.T) {
