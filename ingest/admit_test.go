@@ -29,30 +29,50 @@ func TestAdmit(t *testing.T) {
 		{"nothing but blanks", " \r\n\n", nil, nil},
 
 		{"syntax", "t,device=x v=", nil, []string{"syntax: line 1, byte 14: a field value is missing"}},
-		{"bad line between good ones", "t,device=x v=1\nnonsense\nt,device=x v=3", []string{"x t.v=1", "x t.v=3"},
-			[]string{"syntax: line 2, byte 9: fields are missing: want measurement[,tag=value] field=value [time]"}},
+		{
+			"bad line between good ones", "t,device=x v=1\nnonsense\nt,device=x v=3",
+			[]string{"x t.v=1", "x t.v=3"},
+			[]string{"syntax: line 2, byte 9: fields are missing: want measurement[,tag=value] field=value [time]"},
+		},
 
 		{"device too long", "t,device=" + long(65) + " v=1", nil, []string{"device: invalid device id: 65 bytes, want 1 to 64"}},
 		{"device as long as may be", "t,device=" + long(64) + " v=1", []string{long(64) + " t.v=1"}, nil},
-		{"device with a slash", `{"device":"a/b","v":1}`, nil,
-			[]string{`device: invalid device id "a/b": byte 2 is none of A-Z a-z 0-9 . _ : -`}},
-		{"metric too long", "t,device=x v=1," + long(127) + "=2,w=3", []string{"x t.v=1", "x t.w=3"},
-			[]string{"metric: invalid metric: 129 bytes, want 1 to 128"}},
-		{"metric with a control character", `{"device":"x","a\u0001":1,"v":2}`, []string{"x v=2"},
-			[]string{`metric: invalid metric "a\x01": byte 2 is a control character`}},
+		{
+			"device with a slash", `{"device":"a/b","v":1}`, nil,
+			[]string{`device: invalid device id "a/b": byte 2 is none of A-Z a-z 0-9 . _ : -`},
+		},
+		{
+			"metric too long", "t,device=x v=1," + long(127) + "=2,w=3",
+			[]string{"x t.v=1", "x t.w=3"},
+			[]string{"metric: invalid metric: 129 bytes, want 1 to 128"},
+		},
+		{
+			"metric with a control character", `{"device":"x","a\u0001":1,"v":2}`,
+			[]string{"x v=2"},
+			[]string{`metric: invalid metric "a\x01": byte 2 is a control character`},
+		},
 		{"metric not UTF-8", "t,device=x v\xff=1,w=2", []string{"x t.w=2"}, []string{`metric: invalid metric "t.v\xff": not UTF-8`}},
 		{"not a number", nan, nil, []string{"value: invalid value: NaN is not a finite number"}},
 		{"infinite, beside a good one", inf, []string{"x w=1"}, []string{"value: invalid value: +Inf is not a finite number"}},
-		{"text too long", `t,device=x a=1,v="` + long(1025) + `"`, []string{"x t.a=1"},
-			[]string{"value: invalid value: text of 1025 bytes, at most 1024"}},
+		{
+			"text too long", `t,device=x a=1,v="` + long(1025) + `"`,
+			[]string{"x t.a=1"},
+			[]string{"value: invalid value: text of 1025 bytes, at most 1024"},
+		},
 		{"text as long as may be", `t,device=x v="` + long(1024) + `"`, []string{"x t.v=" + long(1024)}, nil},
 		{"text not UTF-8", "t,device=x v=\"\xff\"", nil, []string{"syntax: line 1, byte 14: a text is not UTF-8"}},
-		{"several wrong: the first counts", `{"device":"x","a\u0001":1,"b\u0002":1,"v":2}`, []string{"x v=2"},
-			[]string{`metric: invalid metric "a\x01": byte 2 is a control character`}},
+		{
+			"several wrong: the first counts", `{"device":"x","a\u0001":1,"b\u0002":1,"v":2}`,
+			[]string{"x v=2"},
+			[]string{`metric: invalid metric "a\x01": byte 2 is a control character`},
+		},
 		{"empty", `{"device":"x"}`, nil, []string{"empty: the message holds no reading"}},
 		{"empty, of a device that could not be", `{"device":"a/b","x":null}`, nil, []string{"empty: the message holds no reading"}},
-		{"each object for itself", `[{"device":"x","v":1},{"device":"/","v":2},{"device":"y","v":3}]`,
-			[]string{"x v=1", "y v=3"}, []string{`device: invalid device id "/": byte 1 is none of A-Z a-z 0-9 . _ : -`}},
+		{
+			"each object for itself", `[{"device":"x","v":1},{"device":"/","v":2},{"device":"y","v":3}]`,
+			[]string{"x v=1", "y v=3"},
+			[]string{`device: invalid device id "/": byte 1 is none of A-Z a-z 0-9 . _ : -`},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,18 +121,34 @@ func TestWhoMaySendPlain(t *testing.T) {
 		addr string
 		may  bool
 	}{
-		{"127.0.0.1", true}, {"127.255.0.1", true}, {"10.1.2.3", true}, {"172.16.0.1", true}, {"172.31.255.255", true},
-		{"192.168.0.1", true}, {"169.254.7.7", true}, {"::1", true}, {"fe80::1", true}, {"fd12::1", true}, {"::ffff:10.0.0.1", true},
-		{"8.8.8.8", false}, {"172.32.0.1", false}, {"100.64.0.1", false}, {"2001:db8::1", false}, {"::ffff:8.8.8.8", false},
-		{"0.0.0.0", false}, {"224.0.0.1", false},
+		{"127.0.0.1", true},
+		{"127.255.0.1", true},
+		{"10.1.2.3", true},
+		{"172.16.0.1", true},
+		{"172.31.255.255", true},
+		{"192.168.0.1", true},
+		{"169.254.7.7", true},
+		{"::1", true},
+		{"fe80::1", true},
+		{"fd12::1", true},
+		{"::ffff:10.0.0.1", true},
+		{"8.8.8.8", false},
+		{"172.32.0.1", false},
+		{"100.64.0.1", false},
+		{"2001:db8::1", false},
+		{"::ffff:8.8.8.8", false},
+		{"0.0.0.0", false},
+		{"224.0.0.1", false},
 	}
 	for _, tt := range tests {
 		b := newBench(Config{}, false)
 		peer := Peer{netip.AddrPortFrom(netip.MustParseAddr(tt.addr), 9), "udp"}
 		b.send(t, peer, "t,device=x,seq=1,ack=1 v=1")
 		b.send(t, peer, "t,device=x,seq=2,ack=1 v=1")
-		want := []string{"forbidden: plain readings are taken from private addresses only",
-			"forbidden: plain readings are taken from private addresses only"}
+		want := []string{
+			"forbidden: plain readings are taken from private addresses only",
+			"forbidden: plain readings are taken from private addresses only",
+		}
 		if tt.may {
 			want = nil
 		}
@@ -233,12 +269,14 @@ func TestLimits(t *testing.T) {
 		refusals []string
 	}{
 		{
-			"devices", nil, []string{"t,device=a v=1", "t,device=b v=1", "t,device=c v=1", "t,device=a v=2"},
+			"devices", nil,
+			[]string{"t,device=a v=1", "t,device=b v=1", "t,device=c v=1", "t,device=a v=2"},
 			[]string{"a t.v=1", "b t.v=1", "a t.v=2"},
 			[]string{`devices_limit: device "c" is new, and there are 2 devices already`},
 		},
 		{
-			"series", nil, []string{`{"device":"a","m1":1,"m2":1,"m3":1,"m4":1}`, `{"device":"b","m1":1}`, `{"device":"a","m3":2}`},
+			"series", nil,
+			[]string{`{"device":"a","m1":1,"m2":1,"m3":1,"m4":1}`, `{"device":"b","m1":1}`, `{"device":"a","m3":2}`},
 			[]string{"a m1=1", "a m2=1", "a m3=1", "a m3=2"},
 			[]string{
 				`series_limit: metric "m4" is new, and there are 3 series already`,

@@ -21,24 +21,48 @@ func TestAnswers(t *testing.T) {
 		stored   int
 	}{
 		{"no ack, no answer", false, []string{"t,device=x,seq=1 v=1", "nonsense", "t,device=/ v=1"}, nil, 1},
-		{"acknowledged", false, []string{"t,device=x,seq=7,ack=1 v=1", `{"device":"x","seq":8,"ack":true,"v":1}`},
-			[]string{`{"ack":7}`, `{"ack":8}`}, 2},
+		{
+			"acknowledged", false,
+			[]string{"t,device=x,seq=7,ack=1 v=1", `{"device":"x","seq":8,"ack":true,"v":1}`},
+			[]string{`{"ack":7}`, `{"ack":8}`},
+			2,
+		},
 		{"largest seq", false, []string{"t,device=x,seq=9223372036854775807,ack=1 v=1"}, []string{`{"ack":9223372036854775807}`}, 1},
-		{"without seq each message has its own", false, []string{"t,device=x,ack=1 v=1\nt,device=x,ack=1 v=2", "t,device=x,ack=1 v=3"},
-			[]string{`{"ack":null}`, `{"ack":null}`, `{"ack":null}`}, 3},
-		{"refused in whole", false, []string{"t,device=/,seq=7,ack=1 v=1", "t,device=x,seq=8,ack=1 v=", `{"device":"x","seq":9,"ack":true}`},
-			[]string{`{"error":"device","seq":7}`, `{"error":"syntax","seq":8}`, `{"error":"empty","seq":9}`}, 0},
+		{
+			"without seq each message has its own", false,
+			[]string{"t,device=x,ack=1 v=1\nt,device=x,ack=1 v=2", "t,device=x,ack=1 v=3"},
+			[]string{`{"ack":null}`, `{"ack":null}`, `{"ack":null}`},
+			3,
+		},
+		{
+			"refused in whole", false,
+			[]string{"t,device=/,seq=7,ack=1 v=1", "t,device=x,seq=8,ack=1 v=", `{"device":"x","seq":9,"ack":true}`},
+			[]string{`{"error":"device","seq":7}`, `{"error":"syntax","seq":8}`, `{"error":"empty","seq":9}`},
+			0,
+		},
 		{"refused without seq", false, []string{"t,device=/,ack=1 v=1"}, []string{`{"error":"device"}`}, 0},
 		{"refused in part", false, []string{`{"device":"x","seq":7,"ack":true,"a\u0001":1,"v":2}`}, []string{`{"error":"metric","seq":7}`}, 1},
 		{"refused in part, sent again", false, []string{
 			`{"device":"x","seq":7,"ack":true,"a\u0001":1,"v":2}`, `{"device":"x","seq":7,"ack":true,"a\u0001":1,"v":2}`,
 		}, []string{`{"error":"metric","seq":7}`, `{"error":"metric","seq":7}`}, 1},
-		{"refused in whole, sent again", false, []string{`{"device":"x","seq":7,"ack":true,"a\u0001":1}`, `{"device":"x","seq":7,"ack":true,"a\u0001":1}`},
-			[]string{`{"error":"metric","seq":7}`, `{"error":"metric","seq":7}`}, 0},
-		{"refused in whole, sent right", false, []string{`{"device":"x","seq":7,"ack":true,"a\u0001":1}`, `{"device":"x","seq":7,"ack":true,"a":1}`},
-			[]string{`{"error":"metric","seq":7}`, `{"ack":7}`}, 1},
-		{"in the order of the messages", false, []string{"t,device=x,seq=3,ack=1 v=1\nt,device=/,seq=2,ack=1 v=1\nt,device=x,seq=1,ack=1 v=1"},
-			[]string{`{"ack":3}`, `{"error":"device","seq":2}`, `{"ack":1}`}, 2},
+		{
+			"refused in whole, sent again", false,
+			[]string{`{"device":"x","seq":7,"ack":true,"a\u0001":1}`, `{"device":"x","seq":7,"ack":true,"a\u0001":1}`},
+			[]string{`{"error":"metric","seq":7}`, `{"error":"metric","seq":7}`},
+			0,
+		},
+		{
+			"refused in whole, sent right", false,
+			[]string{`{"device":"x","seq":7,"ack":true,"a\u0001":1}`, `{"device":"x","seq":7,"ack":true,"a":1}`},
+			[]string{`{"error":"metric","seq":7}`, `{"ack":7}`},
+			1,
+		},
+		{
+			"in the order of the messages", false,
+			[]string{"t,device=x,seq=3,ack=1 v=1\nt,device=/,seq=2,ack=1 v=1\nt,device=x,seq=1,ack=1 v=1"},
+			[]string{`{"ack":3}`, `{"error":"device","seq":2}`, `{"ack":1}`},
+			2,
+		},
 
 		{"sent again", false, []string{"t,device=x,seq=7,ack=1 v=1", "t,device=x,seq=7,ack=1 v=1"}, []string{`{"ack":7}`, `{"ack":7}`}, 1},
 		{"sent again in one datagram", false, []string{"t,device=x,seq=7,ack=1 v=1\nt,device=x,seq=7,ack=1 v=1"}, []string{`{"ack":7}`, `{"ack":7}`}, 1},
@@ -54,8 +78,12 @@ func TestAnswers(t *testing.T) {
 		{"lines of one message again on a stream", true, []string{
 			"t,device=x,seq=7,ack=1 v=1\nt,device=x,seq=7,ack=1 w=2\nt,device=x,seq=7,ack=1 v=1\n", "t,device=x,seq=7,ack=1 w=2\n",
 		}, []string{`{"ack":7}`, `{"ack":7}`}, 2},
-		{"lines of one message in two reads", true, []string{"t,device=x,seq=7,ack=1 v=1\n", "t,device=x,seq=7,ack=1 w=2\nt,device=x,seq=8,ack=1 v=2\n"},
-			[]string{`{"ack":7}`, `{"ack":8}`}, 3},
+		{
+			"lines of one message in two reads", true,
+			[]string{"t,device=x,seq=7,ack=1 v=1\n", "t,device=x,seq=7,ack=1 w=2\nt,device=x,seq=8,ack=1 v=2\n"},
+			[]string{`{"ack":7}`, `{"ack":8}`},
+			3,
+		},
 		{"last line of a message bad", false, []string{"t,device=x,seq=7,ack=1 v=1\nt,device=x,seq=7,ack=1 v="}, []string{`{"error":"syntax","seq":7}`}, 1},
 		{"first line of a message bad", false, []string{"t,device=x,seq=7,ack=1 v=\nt,device=x,seq=7,ack=1 v=1"}, []string{`{"error":"syntax","seq":7}`}, 1},
 		{"a line between that nothing is known of", false, []string{"t,device=x,seq=7,ack=1 v=1\nnonsense\nt,device=x,seq=7,ack=1 w=1"}, []string{`{"ack":7}`}, 2},
@@ -63,8 +91,12 @@ func TestAnswers(t *testing.T) {
 			"{\"device\":\"x\",\"seq\":7,\"ack\":true,\"a\\u0001\":1}\n{\"device\":\"x\",\"seq\":7,\"ack\":true,\"b\":1}",
 			"{\"device\":\"x\",\"seq\":7,\"ack\":true,\"a\\u0001\":1}\n{\"device\":\"x\",\"seq\":7,\"ack\":true,\"b\":1}",
 		}, []string{`{"error":"metric","seq":7}`, `{"error":"metric","seq":7}`}, 1},
-		{"not neighbours", false, []string{"t,device=x,seq=7,ack=1 v=1\nt,device=x,seq=8,ack=1 v=1\nt,device=x,seq=7,ack=1 w=1"},
-			[]string{`{"ack":7}`, `{"ack":8}`, `{"ack":7}`}, 2},
+		{
+			"not neighbours", false,
+			[]string{"t,device=x,seq=7,ack=1 v=1\nt,device=x,seq=8,ack=1 v=1\nt,device=x,seq=7,ack=1 w=1"},
+			[]string{`{"ack":7}`, `{"ack":8}`, `{"ack":7}`},
+			2,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
