@@ -36,7 +36,7 @@ Kinds of device: ` + strings.Join(fleet.Kinds(), ", ") + `.`,
 			if err != nil {
 				return err
 			}
-			return out.watch(cmd, f)
+			return out.watch(cmd.Context(), cmd, f)
 		},
 	}
 	f := cmd.Flags()
@@ -101,7 +101,7 @@ lost in a full buffer; --rate changes that.`,
 			if err != nil {
 				return err
 			}
-			return out.watch(cmd, r)
+			return out.watch(cmd.Context(), cmd, r)
 		},
 	}
 	f := cmd.Flags()
@@ -140,7 +140,7 @@ say; over TCP all of it has been read by the server when load ends.`,
 			if err != nil {
 				return err
 			}
-			return out.watch(cmd, l)
+			return out.watch(cmd.Context(), cmd, l)
 		},
 	}
 	f := cmd.Flags()

@@ -32,12 +32,12 @@ type output struct {
 const progressEvery = 500 * time.Millisecond
 
 // watch runs r with a line of progress on a terminal, and reports at the end.
-func (o *output) watch(cmd *cobra.Command, r runner) error {
-	ctx, stop := context.WithCancel(cmd.Context())
+func (o *output) watch(ctx context.Context, cmd *cobra.Command, r runner) error {
+	running, stop := context.WithCancel(ctx)
 	defer stop()
 	var progress sync.WaitGroup
 	if errOut := cmd.ErrOrStderr(); !o.quiet && isTerminal(errOut) {
-		progress.Go(func() { showProgress(ctx, errOut, r) })
+		progress.Go(func() { showProgress(running, errOut, r) })
 	}
 	err := r.Run(ctx)
 	stop()

@@ -18,6 +18,7 @@ type appliance struct {
 // the power without the noise.
 func powerMeter(n noise, _ *weather) []sensor {
 	const base = 86 // watts that are always drawn
+	load, grid := n.sub("load"), n.sub("grid")
 	cycleOf := func(name string, period, first, spread, on time.Duration) cycle {
 		return cycle{noise: n.sub(name), period: period, first: first, spread: spread, on: on}
 	}
@@ -31,7 +32,7 @@ func powerMeter(n noise, _ *weather) []sensor {
 		{cycleOf("pump", 31*time.Minute, 0, 10*time.Minute, 7*time.Minute), 45},
 	}
 	watts := func(t device.Time) float64 {
-		sum := base + 5*n.sub("load").wander(t, 3*time.Minute)
+		sum := base + 5*load.wander(t, 3*time.Minute)
 		for i := range appliances {
 			if _, on := appliances[i].since(t); on {
 				sum += appliances[i].watts
@@ -47,7 +48,7 @@ func powerMeter(n noise, _ *weather) []sensor {
 		return integer(int64(sum))
 	}
 	voltage := func(t device.Time) float64 {
-		return 231.5 + 2.4*n.sub("grid").wander(t, 40*time.Minute) - watts(t)/1500
+		return 231.5 + 2.4*grid.wander(t, 40*time.Minute) - watts(t)/1500
 	}
 	return []sensor{
 		analog("power.watts", 1, probe{noise: n.sub("w"), perUnit: 10, tremble: 0.6, low: 0, high: 12_000}, watts),
@@ -150,6 +151,7 @@ func door(n noise, _ *weather) []sensor {
 func pump(n noise, _ *weather) []sensor {
 	run := &cycle{noise: n.sub("run"), period: 18 * time.Minute, first: time.Minute, spread: 8 * time.Minute, on: 5 * time.Minute}
 	const litres = 22.0 // a minute
+	motor := n.sub("motor")
 	words := texts("idle", "priming", "pumping", "stopping")
 	state := func(t device.Time) wire.Value {
 		d, on := run.since(t)
@@ -184,7 +186,7 @@ func pump(n noise, _ *weather) []sensor {
 			return integer(int64(run.total(t, since2024).Minutes() * litres))
 		}),
 		analog("motor.temperature", 5, probe{noise: n.sub("m"), perUnit: 2, tremble: 0.2, low: -20, high: 150}, func(t device.Time) float64 {
-			return 24 + 14*(pressure(t)-2.1) + 2*n.sub("motor").wander(t, time.Hour)
+			return 24 + 14*(pressure(t)-2.1) + 2*motor.wander(t, time.Hour)
 		}),
 	}
 }

@@ -20,7 +20,7 @@ var ErrInvalidConfig = errors.New("invalid configuration")
 const (
 	DefaultDevices    = 12
 	DefaultAckTimeout = 2 * time.Second
-	DefaultAckRetries = 6
+	DefaultAckRetries = 8
 	DefaultWindow     = 32
 
 	// maxDevices bounds a fleet whose devices have a socket each.
@@ -28,6 +28,9 @@ const (
 	// longestAckWait bounds the wait between two retransmissions.
 	longestAckWait = 30 * time.Second
 )
+
+// formats are what devices send.
+var formats = [...]wire.Format{wire.FormatJSON, wire.FormatLine, wire.FormatCBOR}
 
 // Target says where the readings go and how they look.
 type Target struct {
@@ -45,9 +48,7 @@ func (t *Target) validate() error {
 	if t.UDP == "" && t.TCP == "" {
 		return fmt.Errorf("%w: neither a UDP nor a TCP address", ErrInvalidConfig)
 	}
-	switch t.Format {
-	case 0, wire.FormatLine, wire.FormatJSON, wire.FormatCBOR:
-	default:
+	if t.Format != 0 && !slices.Contains(formats[:], t.Format) {
 		return fmt.Errorf("%w: devices do not send format %v", ErrInvalidConfig, t.Format)
 	}
 	if t.Dial == nil {
@@ -70,7 +71,7 @@ func (t *Target) format(i int) wire.Format {
 	if t.Format != 0 {
 		return t.Format
 	}
-	return []wire.Format{wire.FormatJSON, wire.FormatLine, wire.FormatCBOR}[i/2%3]
+	return formats[i/2%len(formats)]
 }
 
 // Acks says how messages are acknowledged and sent again.

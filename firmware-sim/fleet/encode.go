@@ -88,10 +88,11 @@ var valueField = []byte("value")
 
 // cutMetric parts a metric into measurement and field.
 func cutMetric(metric []byte) (measurement, field []byte) {
-	if i := bytes.IndexByte(metric, '.'); i >= 0 {
-		return metric[:i], metric[i+1:]
+	measurement, field, dotted := bytes.Cut(metric, []byte{'.'})
+	if !dotted {
+		field = valueField
 	}
-	return metric, valueField
+	return measurement, field
 }
 
 func appendName(dst, name []byte) []byte {

@@ -74,7 +74,8 @@ func greenhouse(n noise, w *weather) []sensor {
 }
 
 func room(n noise, w *weather) []sensor {
-	people := func(t device.Time) float64 { return occupancy(n.sub("people"), t) }
+	habits, air := n.sub("people"), n.sub("air")
+	people := func(t device.Time) float64 { return occupancy(habits, t) }
 	heater := &cycle{noise: n.sub("heat"), period: 26 * time.Minute, first: time.Minute, spread: 14 * time.Minute, on: 9 * time.Minute}
 	heating := func(t device.Time) string {
 		if w.temperature(t-t%600_000_000) > 17 {
@@ -100,7 +101,7 @@ func room(n noise, w *weather) []sensor {
 			return 44 - 2.1*(temperature(t)-20.8) + 0.1*(w.humidity(t)-70) + 1.7*crowd(people, t)
 		}),
 		whole("climate.co2", 2, probe{noise: n.sub("c"), tremble: 6, drift: 25, low: 400, high: 5000}, func(t device.Time) float64 {
-			return 428 + 235*crowd(people, t) + 12*n.sub("air").wander(t, time.Hour)
+			return 428 + 235*crowd(people, t) + 12*air.wander(t, time.Hour)
 		}),
 		event("room.occupants", 12, func(t device.Time) wire.Value { return integer(int64(people(t))) }),
 		event("heating.state", 12, func(t device.Time) wire.Value { return state(heating(t)) }),
@@ -132,13 +133,14 @@ func crowd(people func(device.Time) float64, t device.Time) float64 {
 }
 
 func weatherStation(n noise, w *weather) []sensor {
+	vane := n.sub("vane")
 	return []sensor{
 		analog("outdoor.temperature", 1, probe{noise: n.sub("t"), perUnit: 10, tremble: 0.05, drift: 0.2, low: -40, high: 65}, w.temperature),
 		analog("outdoor.humidity", 1, probe{noise: n.sub("h"), perUnit: 1, tremble: 0.4, drift: 2, low: 1, high: 100}, w.humidity),
 		analog("outdoor.pressure", 5, probe{noise: n.sub("p"), perUnit: 100, tremble: 0.04, drift: 0.3, low: 540, high: 1100}, w.pressure),
 		analog("wind.speed", 1, probe{noise: n.sub("w"), perUnit: 10, tremble: 0.5, low: 0, high: 60}, w.wind),
 		analog("wind.gust", 1, probe{noise: n.sub("g"), perUnit: 10, tremble: 0.9, low: 0, high: 80}, func(t device.Time) float64 { return 1.4*w.wind(t) + 0.6 }),
-		whole("wind.direction", 1, probe{noise: n.sub("d"), tremble: 9, low: 0, high: 359}, func(t device.Time) float64 { return 205 + 120*n.sub("vane").wander(t, 7*time.Hour) }),
+		whole("wind.direction", 1, probe{noise: n.sub("d"), tremble: 9, low: 0, high: 359}, func(t device.Time) float64 { return 205 + 120*vane.wander(t, 7*time.Hour) }),
 		whole("outdoor.lux", 2, probe{noise: n.sub("l"), tremble: 5, low: 0, high: 120_000}, w.light),
 		analog("rain.today", 10, probe{noise: n.sub("r"), perUnit: 5, low: 0, high: 500}, w.rainToday),
 		solarBattery(n, w, 20),
@@ -165,8 +167,8 @@ func cell(n noise, every int) sensor {
 
 // radio is the strength of the signal at the access point, in dBm.
 func radio(n noise, every int, strength float64) sensor {
-	p := probe{noise: n.sub("rssi"), tremble: 1.4, low: -95, high: -30}
+	p, fading := probe{noise: n.sub("rssi"), tremble: 1.4, low: -95, high: -30}, n.sub("fading")
 	return whole("wifi.rssi", every, p, func(t device.Time) float64 {
-		return strength + 5*n.sub("fading").wander(t, 25*time.Minute)
+		return strength + 5*fading.wander(t, 25*time.Minute)
 	})
 }

@@ -100,6 +100,6 @@ func (c *cycle) total(t, epoch device.Time) time.Duration {
 
 func (c *cycle) sum(t device.Time) time.Duration {
 	d, _ := c.since(t)
-	whole := time.Duration(t / device.Time(c.period.Microseconds()))
-	return whole*c.on + min(max(d, 0), c.on)
+	whole := int64(t / device.Time(c.period.Microseconds()))
+	return time.Duration(whole*int64(c.on)) + min(max(d, 0), c.on)
 }

@@ -21,6 +21,14 @@ const (
 	DefaultReplayWindow = 256
 	// DefaultReplayRate is one that a Raspberry Pi takes without loss.
 	DefaultReplayRate = 20_000
+
+	// replayOvertaken takes a datagram for lost that three later ones have
+	// overtaken, as TCP does; where delay varies, more of them do.
+	replayOvertaken         = 3
+	replayOvertakenByJitter = 64
+
+	// replayShortestWait is longer than a commit of the server takes.
+	replayShortestWait = 200 * time.Millisecond
 )
 
 // ReplayConfig says how the readings of a file are sent. Only one address of
@@ -97,6 +105,12 @@ func NewReplay(cfg ReplayConfig, file io.Reader) (*Replay, error) {
 		cfg.Acks.Share = 1
 	}
 	policy := cfg.Acks.policy(0, DefaultReplayWindow)
+	if policy != nil && cfg.UDP != "" {
+		policy.shortest, policy.overtaken = replayShortestWait, replayOvertaken
+		if cfg.Jitter > 0 {
+			policy.overtaken = replayOvertakenByJitter
+		}
+	}
 	if cfg.Rate == 0 && cfg.UDP != "" && policy == nil {
 		cfg.Rate = DefaultReplayRate
 	}

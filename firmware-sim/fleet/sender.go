@@ -351,7 +351,7 @@ func (s *sender) answered(a answer, now time.Time) {
 	if s.outbox == nil || !a.hasSeq || a.reason == overloaded {
 		return
 	}
-	u := s.outbox.settle(a.seq)
+	u := s.outbox.settle(a.seq, now)
 	if u == nil {
 		return // answered before
 	}
