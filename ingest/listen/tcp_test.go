@@ -69,13 +69,19 @@ func TestTCPFraming(t *testing.T) {
 		{"nothing", "", "", nil},
 		{"blanks only", "\n\n", "\n\n", nil},
 		{"longest line", line(MaxLine) + "\nt v=1\n", line(MaxLine) + "\nt v=1\n", nil},
-		{"one byte more", "t v=0\n" + line(MaxLine+1) + "\nt v=1\n", "t v=0\nt v=1\n",
-			[]string{"too_long: a line or item exceeds 65536 bytes (65537)"}},
-		{"much more", line(300_000) + "\nt v=1\n" + line(100_000) + "\nt v=2", "t v=1\nt v=2",
-			[]string{"too_long: a line or item exceeds 65536 bytes (65537)", "too_long: a line or item exceeds 65536 bytes (65537)"}},
+		{
+			"one byte more", "t v=0\n" + line(MaxLine+1) + "\nt v=1\n", "t v=0\nt v=1\n",
+			[]string{"too_long: a line or item exceeds 65536 bytes (65537)"},
+		},
+		{
+			"much more", line(300_000) + "\nt v=1\n" + line(100_000) + "\nt v=2", "t v=1\nt v=2",
+			[]string{"too_long: a line or item exceeds 65536 bytes (65537)", "too_long: a line or item exceeds 65536 bytes (65537)"},
+		},
 		{"too long and without end", line(70_000), "", []string{"too_long: a line or item exceeds 65536 bytes (65537)"}},
-		{"too long a line that is not ASCII", "\xc3\x9c" + line(MaxLine) + "\nt v=1\n", "t v=1\n",
-			[]string{"too_long: a line or item exceeds 65536 bytes (65537)"}},
+		{
+			"too long a line that is not ASCII", "\xc3\x9c" + line(MaxLine) + "\nt v=1\n", "t v=1\n",
+			[]string{"too_long: a line or item exceeds 65536 bytes (65537)"},
+		},
 		{"longest CBOR item", "\x81\x59\xff\xf0" + line(65_520) + cbor, "\x81\x59\xff\xf0" + line(65_520) + cbor, nil},
 		{"CBOR item too long", cbor + "\x81\x5a\x00\x02\x00\x00" + line(1<<17), cbor, []string{"too_long: a line or item exceeds 65536 bytes (65537)"}},
 		{"CBOR that cannot be followed", cbor + "\xbf\xff\xbf\x00\xff rest", cbor + "\xbf\xff", []string{"syntax"}},
@@ -419,12 +425,21 @@ func TestForeign(t *testing.T) {
 		in   string
 		want bool
 	}{
-		{"GET / HTTP/1.1\r\n", true}, {"OPTIONS * HTTP/1.0\n", true}, {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true}, {"\x16\x03\x01", true},
+		{"GET / HTTP/1.1\r\n", true},
+		{"OPTIONS * HTTP/1.0\n", true},
+		{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", true},
+		{"\x16\x03\x01", true},
 		{"GET / HTTP/1.1", false}, // not yet
-		{"GET v=1\n", false}, {"GET v=1 5\n", false},
-		{"log,device=x msg=\"GET / HTTP/1.1\"\n", false}, {"LOG msg=\"GET / HTTP/1.1\"\n", false},
-		{"get / HTTP/1.1\n", false}, {"GET  HTTP/1.1x\n", false}, {" / HTTP/1.1\n", false}, {"HTTP/1.1\n", false},
-		{"t v=1\nGET / HTTP/1.1\r\n", false}, {"\x16\x04\x01", false},
+		{"GET v=1\n", false},
+		{"GET v=1 5\n", false},
+		{"log,device=x msg=\"GET / HTTP/1.1\"\n", false},
+		{"LOG msg=\"GET / HTTP/1.1\"\n", false},
+		{"get / HTTP/1.1\n", false},
+		{"GET  HTTP/1.1x\n", false},
+		{" / HTTP/1.1\n", false},
+		{"HTTP/1.1\n", false},
+		{"t v=1\nGET / HTTP/1.1\r\n", false},
+		{"\x16\x04\x01", false},
 	}
 	for _, tt := range tests {
 		if err := foreign([]byte(tt.in)); (err != nil) != tt.want {
