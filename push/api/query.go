@@ -61,8 +61,9 @@ func parseTime(s string, now time.Time) (device.Time, error) {
 		}
 		return bound(device.TimeOf(t)), nil
 	}
-	if ms, err := strconv.ParseFloat(s, 64); err == nil {
-		if math.IsNaN(ms) || math.Abs(ms) > math.MaxInt64/2e3 {
+	// ParseFloat knows more notations of a number than anybody means here.
+	if ms, err := strconv.ParseFloat(s, 64); err == nil && strings.Trim(s, "0123456789+-.eE") == "" {
+		if math.Abs(ms) > math.MaxInt64/2e3 {
 			return 0, errTime
 		}
 		return bound(device.Time(math.Round(ms * 1000))), nil

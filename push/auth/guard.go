@@ -147,8 +147,14 @@ func sameOrigin(origin, host string) bool {
 }
 
 func (g *Guard) allowed(origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	// What else an address may have is no part of an origin.
+	origin = strings.ToLower(u.Scheme + "://" + u.Host)
 	for _, p := range g.origins {
-		if ok, err := path.Match(strings.ToLower(p), strings.ToLower(origin)); err == nil && ok {
+		if ok, err := path.Match(strings.ToLower(p), origin); err == nil && ok {
 			return true
 		}
 	}
