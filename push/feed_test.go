@@ -30,15 +30,13 @@ func newBench(ring int) *bench {
 }
 
 // publish appends a reading of each of these series, device/metric.
-func (b *bench) publish(series ...string) []device.Stored {
+func (b *bench) publish(series ...string) {
 	rs := make([]device.Reading, len(series))
 	for i, s := range series {
 		id, metric, _ := strings.Cut(s, "/")
 		rs[i] = device.Reading{Device: device.ID(id), Metric: device.Metric(metric), Time: 1000, Value: device.Int(int64(i))}
 	}
-	stored := b.log.Append(rs...)
-	b.feed.Publish(stored)
-	return stored
+	b.feed.Publish(b.log.Append(rs...))
 }
 
 func (b *bench) subscribe(t testing.TB, o Options) *Subscription {
@@ -140,8 +138,10 @@ func TestSubscriptionBegins(t *testing.T) {
 		{"after, beyond the head", Options{After: at(7)}, []string{"reset s-6 unknown cursor"}, []string{"readings s-8: 7 8"}},
 		{"after, another store", Options{After: &Cursor{"r", 3}}, []string{"reset s-6 unknown cursor"}, []string{"readings s-8: 7 8"}},
 		{
-			"after, another store, last", Options{After: &Cursor{"r", 3}, Last: 1},
-			[]string{"reset s-6 unknown cursor", "readings s-6: 4 5 6"}, []string{"readings s-8: 7 8"},
+			"after, another store, last",
+			Options{After: &Cursor{"r", 3}, Last: 1},
+			[]string{"reset s-6 unknown cursor", "readings s-6: 4 5 6"},
+			[]string{"readings s-8: 7 8"},
 		},
 		{"last=1", Options{Last: 1}, []string{"readings s-6: 4 5 6"}, []string{"readings s-8: 7 8"}},
 		{"last=2", Options{Last: 2}, []string{"readings s-6: 2 3 4 5 6"}, []string{"readings s-8: 7 8"}},

@@ -55,7 +55,8 @@ func TestGathering(t *testing.T) {
 	}{
 		{"at once after quiet", 0, []time.Duration{20 * ms}, []arrival{{20 * ms, "readings s-1: 1"}}},
 		{
-			"together when busy", 0, []time.Duration{0, 1 * ms, 7 * ms, 14 * ms, 16 * ms, 100 * ms},
+			"together when busy", 0,
+			[]time.Duration{0, 1 * ms, 7 * ms, 14 * ms, 16 * ms, 100 * ms},
 			[]arrival{
 				{0, "readings s-1: 1"},
 				{15 * ms, "readings s-4: 2 3 4"},
@@ -64,11 +65,13 @@ func TestGathering(t *testing.T) {
 			},
 		},
 		{
-			"a longer time", 40 * ms, []time.Duration{0, 39 * ms, 41 * ms, 79 * ms, 81 * ms},
+			"a longer time", 40 * ms,
+			[]time.Duration{0, 39 * ms, 41 * ms, 79 * ms, 81 * ms},
 			[]arrival{{0, "readings s-1: 1"}, {40 * ms, "readings s-2: 2"}, {80 * ms, "readings s-4: 3 4"}, {120 * ms, "readings s-5: 5"}},
 		},
 		{
-			"not at all", -1, []time.Duration{0, 1 * ms, 2 * ms},
+			"not at all", -1,
+			[]time.Duration{0, 1 * ms, 2 * ms},
 			[]arrival{{0, "readings s-1: 1"}, {1 * ms, "readings s-2: 2"}, {2 * ms, "readings s-3: 3"}},
 		},
 	} {

@@ -112,9 +112,9 @@ func (s *store) Series(sel device.Selector) (out []device.SeriesInfo) {
 	return out
 }
 
-func value[T any](t testing.TB, make func(T) (device.Value, error), v T) device.Value {
+func value[T any](t testing.TB, of func(T) (device.Value, error), v T) device.Value {
 	t.Helper()
-	out, err := make(v)
+	out, err := of(v)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ const token = "correcthorsebattery"
 
 // ask sends a request through a guard. The handler behind it answers with the
 // address that it sees.
-func ask(cfg Config, method, target, remote string, header http.Header) *http.Response {
-	r := httptest.NewRequest(method, target, nil)
+func ask(t *testing.T, cfg Config, method, target, remote string, header http.Header) *http.Response {
+	r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
 	r.RemoteAddr = remote
 	for name, values := range header {
 		if name == "Host" {
@@ -73,7 +73,7 @@ func TestFromHere(t *testing.T) {
 		{"CF-Connecting-IP", "127.0.0.1:5000", h("Host", "localhost", "CF-Connecting-IP", "8.8.8.8"), 401},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			resp := ask(Config{Token: token}, http.MethodGet, "/api/v1/devices", c.remote, c.header)
+			resp := ask(t, Config{Token: token}, http.MethodGet, "/api/v1/devices", c.remote, c.header)
 			if resp.StatusCode != c.want {
 				t.Errorf("%s, want %d", resp.Status, c.want)
 			}
@@ -123,12 +123,12 @@ func TestToken(t *testing.T) {
 		{"wrong cookie", "", http.Header{"Cookie": {cookieName + "=x"}}, 401},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			resp := ask(Config{Token: token}, method, "/api/v1/live"+c.query, "192.168.1.5:5000", c.header)
+			resp := ask(t, Config{Token: token}, method, "/api/v1/live"+c.query, "192.168.1.5:5000", c.header)
 			if resp.StatusCode != c.want {
 				t.Errorf("%s, %s: %s, want %d", c.name, method, resp.Status, c.want)
 			}
 		}
-		resp := ask(Config{}, http.MethodGet, "/api/v1/live"+c.query, "192.168.1.5:5000", c.header)
+		resp := ask(t, Config{}, http.MethodGet, "/api/v1/live"+c.query, "192.168.1.5:5000", c.header)
 		if resp.StatusCode != 401 {
 			t.Errorf("%s: a guard without a token lets it through", c.name)
 		}
@@ -142,7 +142,7 @@ func TestTokenIsHidden(t *testing.T) {
 			{"/api/v1/live?token=" + token, "saw /api/v1/live /api/v1/live"},
 			{"/api/v1/live?device=a%26b&token=" + token + "&after=s-1", "saw /api/v1/live?after=s-1&device=a%26b /api/v1/live?after=s-1&device=a%26b"},
 		} {
-			resp := ask(Config{Token: token}, http.MethodGet, c.target, remote, http.Header{"Host": {"localhost"}})
+			resp := ask(t, Config{Token: token}, http.MethodGet, c.target, remote, http.Header{"Host": {"localhost"}})
 			if got := body(t, resp); got != c.want {
 				t.Errorf("%s from %s: %s", c.target, remote, got)
 			}
@@ -166,7 +166,7 @@ func TestAccessLink(t *testing.T) {
 		{"/?token=" + token, "application/json", 200, ""},
 		{"/?token=wrong", "text/html", 401, ""},
 	} {
-		resp := ask(Config{Token: token}, http.MethodGet, "http://gw:7780"+c.target, "192.168.1.5:5000", http.Header{"Accept": {c.accept}})
+		resp := ask(t, Config{Token: token}, http.MethodGet, "http://gw:7780"+c.target, "192.168.1.5:5000", http.Header{"Accept": {c.accept}})
 		if resp.StatusCode != c.want || resp.Header.Get("Location") != c.location {
 			t.Errorf("%s: %s to %q; want %d to %q", c.target, resp.Status, resp.Header.Get("Location"), c.want, c.location)
 		}
@@ -188,7 +188,7 @@ func TestAccessLink(t *testing.T) {
 }
 
 func TestDeniedPage(t *testing.T) {
-	resp := ask(Config{Token: token}, http.MethodGet, "/", "192.168.1.5:5000", http.Header{"Accept": {"text/html,application/xhtml+xml"}})
+	resp := ask(t, Config{Token: token}, http.MethodGet, "/", "192.168.1.5:5000", http.Header{"Accept": {"text/html,application/xhtml+xml"}})
 	got := body(t, resp)
 	if resp.StatusCode != 401 || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(got, "naru token") {
 		t.Errorf("%s %s %s", resp.Status, resp.Header, got)
@@ -239,7 +239,7 @@ func TestOrigins(t *testing.T) {
 			method = get
 			h.Set("Upgrade", "websocket")
 		}
-		resp := ask(cfg, method, "/api/v1/live", "127.0.0.1:5000", h)
+		resp := ask(t, cfg, method, "/api/v1/live", "127.0.0.1:5000", h)
 		if resp.StatusCode != c.want || resp.Header.Get("Access-Control-Allow-Origin") != c.allowed {
 			t.Errorf("%s from %q: %s, allowed %q", c.how, c.origin, resp.Status, resp.Header.Get("Access-Control-Allow-Origin"))
 		}
@@ -248,7 +248,7 @@ func TestOrigins(t *testing.T) {
 		}
 	}
 	// A request without Host has no origin of its own.
-	if resp := ask(cfg, post, "/", "127.0.0.1:5000", http.Header{"Host": {""}, "Origin": {"null"}, "Authorization": {"Bearer " + token}}); resp.StatusCode != 403 {
+	if resp := ask(t, cfg, post, "/", "127.0.0.1:5000", http.Header{"Host": {""}, "Origin": {"null"}, "Authorization": {"Bearer " + token}}); resp.StatusCode != 403 {
 		t.Errorf("null without Host: %s", resp.Status)
 	}
 }
@@ -256,7 +256,7 @@ func TestOrigins(t *testing.T) {
 func TestPreflight(t *testing.T) {
 	cfg := Config{Token: token, Origins: []string{"https://dash.example.org"}}
 	preflight := http.Header{"Origin": {"https://dash.example.org"}, "Access-Control-Request-Method": {"POST"}}
-	resp := ask(cfg, http.MethodOptions, "/api/v1/write", "192.168.1.5:5000", preflight)
+	resp := ask(t, cfg, http.MethodOptions, "/api/v1/write", "192.168.1.5:5000", preflight)
 	got := map[string]string{}
 	for name, values := range resp.Header {
 		got[name] = strings.Join(values, "; ")
@@ -270,12 +270,12 @@ func TestPreflight(t *testing.T) {
 		t.Errorf("%s (-want +got):\n%s", resp.Status, d)
 	}
 	preflight.Set("Origin", "https://evil.com")
-	resp = ask(cfg, http.MethodOptions, "/api/v1/write", "192.168.1.5:5000", preflight)
+	resp = ask(t, cfg, http.MethodOptions, "/api/v1/write", "192.168.1.5:5000", preflight)
 	if resp.StatusCode != 401 || resp.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("another origin: %s %v", resp.Status, resp.Header)
 	}
 	// The answer itself wants the token, and says to the page why it is missing.
-	resp = ask(cfg, http.MethodPost, "/api/v1/write", "192.168.1.5:5000", http.Header{"Origin": {"https://dash.example.org"}})
+	resp = ask(t, cfg, http.MethodPost, "/api/v1/write", "192.168.1.5:5000", http.Header{"Origin": {"https://dash.example.org"}})
 	if resp.StatusCode != 401 || resp.Header.Get("Access-Control-Allow-Origin") == "" {
 		t.Errorf("without the token: %s %v", resp.Status, resp.Header)
 	}

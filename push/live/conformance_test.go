@@ -65,9 +65,9 @@ func expect(t *testing.T, v viewer, want ...string) {
 
 // collect takes readings up to the offset last, which must come in order, once,
 // as the contract writes them.
-func collect(t *testing.T, g *gateway, v viewer, sel device.Selector, after, last uint64) {
+func collect(t *testing.T, g *gateway, v viewer, after, last uint64) {
 	t.Helper()
-	want := g.log.Wanted(sel, after, last)
+	want := g.log.Wanted(device.Selector{}, after, last)
 	for len(want) > 0 {
 		m, err := v.next()
 		if err != nil {
@@ -92,15 +92,15 @@ func ended(t *testing.T, v viewer) {
 
 func TestOrder(t *testing.T) {
 	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
-		g.publish(repeat("a/x", 700)...) // more than the ring holds
+		g.publish(series(700)...) // more than the ring holds
 		v := g.view(k, "after=s-0")
-		collect(t, g, v, device.Selector{}, 0, 700)
+		collect(t, g, v, 0, 700)
 		for range 30 {
 			g.publish("a/x", "b/y", "a/z")
 		}
-		collect(t, g, v, device.Selector{}, 700, 790)
+		collect(t, g, v, 700, 790)
 		g.publish("c/x")
-		collect(t, g, v, device.Selector{}, 790, 791)
+		collect(t, g, v, 790, 791)
 	})
 }
 
@@ -126,7 +126,7 @@ func TestResumeAnywhere(t *testing.T) {
 		}
 		for after := range uint64(n) {
 			v := g.view(k, "after=s-"+strconv.FormatUint(after, 10))
-			collect(t, g, v, device.Selector{}, after, n)
+			collect(t, g, v, after, n)
 			v.close()
 		}
 	})
@@ -192,12 +192,12 @@ func TestLast(t *testing.T) {
 
 func TestGap(t *testing.T) {
 	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
-		g.publish(repeat("a/x", 1000)...)
+		g.publish(series(1000)...)
 		g.log.Drop(900)
 		v := g.view(k, "after=s-100")
 		// The ring is smaller than what retention took.
 		expect(t, v, "gap s-900 s-100 retention")
-		collect(t, g, v, device.Selector{}, 900, 1000)
+		collect(t, g, v, 900, 1000)
 	})
 }
 
@@ -222,10 +222,10 @@ func TestDrain(t *testing.T) {
 		live, behind := g.view(k, "after=s-0"), g.view(k, "after=s-0&device=a")
 		g.publish("a/x")
 		expect(t, live, "readings s-1: 1")
-		g.publish(repeat("a/x", 5000)...)
+		g.publish(series(5000)...)
 		g.feed.Close()
-		collect(t, g, live, device.Selector{}, 1, 5001)
-		collect(t, g, behind, device.Selector{}, 0, 5001)
+		collect(t, g, live, 1, 5001)
+		collect(t, g, behind, 0, 5001)
 		ended(t, live)
 		ended(t, behind)
 		live.close()
@@ -241,7 +241,7 @@ func TestDrain(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
-		g.publish(repeat("a/x", 5)...)
+		g.publish(series(5)...)
 		v := g.view(k, "after=s-0&limit=2")
 		if !k.polling() { // a stream takes no notice
 			expect(t, v, "readings s-5: 1 2 3 4 5")
@@ -260,8 +260,8 @@ func TestSlowViewer(t *testing.T) {
 				g := piped(t, Config{})
 				slow, quick := g.view(k, "after=s-0"), g.eager(g.view(k, "after=s-0"))
 				for i := range uint64(20) {
-					g.publish(repeat("a/x", 300)...)
-					collect(t, g, quick, device.Selector{}, i*300, i*300+300)
+					g.publish(series(300)...)
+					collect(t, g, quick, i*300, i*300+300)
 					<-time.After(100 * time.Millisecond)
 				}
 				m, err := slow.next() // the first message was on its way already
@@ -290,7 +290,7 @@ func TestSlowViewer(t *testing.T) {
 					t.Fatal(err)
 				}
 				back := g.view(k, "after="+cursor)
-				collect(t, g, back, device.Selector{}, c.Offset, math.MaxUint64)
+				collect(t, g, back, c.Offset, math.MaxUint64)
 				g.publish("a/x")
 				expect(t, quick, "readings s-6001: 6001")
 				expect(t, back, "readings s-6001: 6001")
@@ -327,7 +327,8 @@ func TestBadRequests(t *testing.T) {
 		}
 		h := k.header()
 		h.Set("Last-Event-ID", "?")
-		if resp, body := g.get(h, "after=s-0"); resp.StatusCode != http.StatusBadRequest || body != `{"error":"Last-Event-ID: malformed cursor: want `+`\u003cstore\u003e-\u003coffset\u003e"}`+"\n" {
+		want := `{"error":"Last-Event-ID: malformed cursor: want \u003cstore\u003e-\u003coffset\u003e"}` + "\n"
+		if resp, body := g.get(h, "after=s-0"); resp.StatusCode != http.StatusBadRequest || body != want {
 			t.Errorf("Last-Event-ID: %s %s", resp.Status, body)
 		}
 		for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodOptions} {
@@ -363,7 +364,7 @@ func TestTooManyViewers(t *testing.T) {
 // What goes wrong in the store is logged, and told in words of ours.
 func TestStoreFails(t *testing.T) {
 	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
-		g.publish(repeat("a/x", 2000)...)
+		g.publish(series(2000)...)
 		g.log.Fail(errors.New("sector 7 is gone"))
 		if k.polling() {
 			resp, body := g.get(k.header(), "after=s-0&wait=1s")

@@ -89,7 +89,7 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	h.conn = &viewerConn{Conn: conn, since: time.Now()}
 	if n := rw.Reader.Buffered(); n > 0 {
-		h.conn.early, _ = rw.Reader.Peek(n) // cannot fail
+		h.conn.early, _ = rw.Peek(n) // cannot fail
 	}
 	return h.conn, bufio.NewReadWriter(
 		bufio.NewReaderSize(h.conn, wsReadBuffer), bufio.NewWriterSize(h.conn, wsWriteBuffer)), nil

@@ -146,9 +146,9 @@ func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // publish stores and publishes a reading of each of these series, device/metric.
-func (g *gateway) publish(series ...string) {
-	rs := make([]device.Reading, len(series))
-	for i, s := range series {
+func (g *gateway) publish(names ...string) {
+	rs := make([]device.Reading, len(names))
+	for i, s := range names {
 		id, metric, _ := strings.Cut(s, "/")
 		rs[i] = device.Reading{Device: device.ID(id), Metric: device.Metric(metric), Time: 1_500, Value: device.Int(int64(i))}
 	}
@@ -157,8 +157,8 @@ func (g *gateway) publish(series ...string) {
 	g.feed.Publish(g.log.Append(rs...))
 }
 
-// repeat returns n times s.
-func repeat(s string, n int) []string { return strings.Fields(strings.Repeat(s+" ", n)) }
+// series returns n times the same one.
+func series(n int) []string { return strings.Fields(strings.Repeat("a/x ", n)) }
 
 // message is what every technique carries.
 type message struct {
@@ -207,13 +207,20 @@ func target(scheme string, q url.Values) string {
 	return scheme + "://gateway/api/v1/live?" + q.Encode()
 }
 
+// answer is the head of a response whose body has been read.
+type answer struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
 // get asks for an answer and reads it whole.
-func (g *gateway) get(header http.Header, rawQuery string) (*http.Response, string) {
+func (g *gateway) get(header http.Header, rawQuery string) (*answer, string) {
 	g.t.Helper()
 	return g.request(http.MethodGet, header, rawQuery)
 }
 
-func (g *gateway) request(method string, header http.Header, rawQuery string) (*http.Response, string) {
+func (g *gateway) request(method string, header http.Header, rawQuery string) (*answer, string) {
 	g.t.Helper()
 	r, err := http.NewRequestWithContext(g.t.Context(), method, "http://gateway/api/v1/live?"+rawQuery, nil)
 	if err != nil {
@@ -229,7 +236,7 @@ func (g *gateway) request(method string, header http.Header, rawQuery string) (*
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return resp, string(b)
+	return &answer{resp.Status, resp.StatusCode, resp.Header}, string(b)
 }
 
 // everywhere runs a test for every technique, over loopback and, with fake time,

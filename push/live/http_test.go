@@ -118,10 +118,17 @@ func TestServerSentEvents(t *testing.T) {
 		<-time.After(17 * time.Second)
 		got = append(got, taken(lines)...)
 		want := []line{
-			{0, "retry: 2000"}, {0, ""},
-			{0, "id: s-1"}, {0, `data: {"type":"readings","cursor":"s-1","readings":[` + reading1 + `]}`}, {0, ""},
-			{heartbeat, ":"}, {heartbeat, "id: s-3"}, {heartbeat, ""},
-			{2 * heartbeat, ":"}, {2 * heartbeat, "id: s-3"}, {2 * heartbeat, ""},
+			{0, "retry: 2000"},
+			{0, ""},
+			{0, "id: s-1"},
+			{0, `data: {"type":"readings","cursor":"s-1","readings":[` + reading1 + `]}`},
+			{0, ""},
+			{heartbeat, ":"},
+			{heartbeat, "id: s-3"},
+			{heartbeat, ""},
+			{2 * heartbeat, ":"},
+			{2 * heartbeat, "id: s-3"},
+			{2 * heartbeat, ""},
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error("(-want +got):\n", d)
@@ -133,8 +140,11 @@ func TestServerSentEvents(t *testing.T) {
 		defer end()
 		synctest.Wait()
 		want = []line{
-			{0, "retry: 2000"}, {0, ""},
-			{0, "id: s-4"}, {0, `data: {"type":"readings","cursor":"s-4","readings":[` + strings.ReplaceAll(reading1, `:1,`, `:4,`) + `]}`}, {0, ""},
+			{0, "retry: 2000"},
+			{0, ""},
+			{0, "id: s-4"},
+			{0, `data: {"type":"readings","cursor":"s-4","readings":[` + strings.ReplaceAll(reading1, `:1,`, `:4,`) + `]}`},
+			{0, ""},
 		}
 		if d := cmp.Diff(want, taken(again)); d != "" {
 			t.Error("again (-want +got):\n", d)

@@ -145,7 +145,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.served[req.technique].Add(1)
 	defer h.viewers[req.technique].Add(-1)
 	if req.technique == WebSocket {
-		h.webSocket(w, r, req)
+		h.webSocket(w, r, req) //nolint:contextcheck // the request's context says nothing after Hijack
 		return
 	}
 	sub, err := h.feed.Subscribe(r.Context(), req.options)
@@ -157,7 +157,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer sub.Close()
-	switch req.technique {
+	switch req.technique { //nolint:exhaustive // the others are polls
 	case ServerSentEvents:
 		h.stream(w, r, sub, sse{})
 	case Stream:

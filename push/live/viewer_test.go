@@ -29,18 +29,16 @@ func (k kind) polling() bool { return k.Technique == LongPolling || k.Technique 
 
 // header is what asks for the technique.
 func (k kind) header() http.Header {
-	switch k.Technique {
-	case WebSocket:
-		return http.Header{
+	return map[Technique]http.Header{
+		WebSocket: {
 			"Upgrade": {"websocket"}, "Connection": {"Upgrade"},
 			"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="},
-		}
-	case ServerSentEvents:
-		return http.Header{"Accept": {"text/event-stream"}}
-	case Stream:
-		return http.Header{"Accept": {"application/x-ndjson"}}
-	}
-	return http.Header{}
+		},
+		ServerSentEvents: {"Accept": {"text/event-stream"}},
+		Stream:           {"Accept": {"application/x-ndjson"}},
+		LongPolling:      {},
+		Polling:          {},
+	}[k.Technique]
 }
 
 // viewer receives messages, whatever brings them. Messages without content are
@@ -64,10 +62,10 @@ func (g *gateway) view(k kind, query string) viewer {
 		v = g.viewWebSocket(q)
 	case ServerSentEvents, Stream:
 		v = g.viewStream(k, q)
-	default:
-		if k.Technique == LongPolling {
-			q.Set("wait", "25s")
-		}
+	case LongPolling:
+		q.Set("wait", "25s")
+		v = &pollViewer{g: g, k: k, q: q}
+	case Polling, techniques:
 		v = &pollViewer{g: g, k: k, q: q}
 	}
 	g.t.Cleanup(v.close)

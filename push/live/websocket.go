@@ -79,7 +79,7 @@ func (c *wsViewer) alive() {
 }
 
 func (c *wsViewer) serve(o push.Options) {
-	ctx, gone := context.WithCancel(context.Background()) //nolint:contextcheck // the request's context says nothing after Hijack
+	ctx, gone := context.WithCancel(context.Background())
 	defer gone()
 	c.alive()
 	c.startPings()

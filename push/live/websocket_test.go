@@ -34,7 +34,8 @@ func TestSubscribeMessage(t *testing.T) {
 		{"last", `{"type":"subscribe","device":["b*"],"last":1}`, []string{"subscribed s-3", "readings s-3: 3"}, []string{"readings s-5: 5"}},
 		{
 			"another store", `{"type":"subscribe","after":"r-1"}`,
-			[]string{"subscribed s-3", "reset s-3 unknown cursor"}, []string{"readings s-5: 4 5"},
+			[]string{"subscribed s-3", "reset s-3 unknown cursor"},
+			[]string{"readings s-5: 4 5"},
 		},
 		{"unknown members", `{"type":"subscribe","colour":"red"}`, []string{"subscribed s-3"}, []string{"readings s-5: 4 5"}},
 		// Errors leave the selection as it was: a/*.
@@ -231,11 +232,11 @@ func TestPong(t *testing.T) {
 		c := rawDial(t, g, "")
 		c.expect(1, snapshot)
 		start := time.Now()
-		for _, at := range []time.Duration{1, 16, 24, 41, 49} {
-			if at == 41 {
+		for _, second := range []int{1, 16, 24, 41, 49} {
+			if second == 41 {
 				c.expect(9, "") // the server's own, after 25 s
 			}
-			<-time.After(at*time.Second - time.Since(start))
+			<-time.After(time.Duration(second)*time.Second - time.Since(start))
 			if _, err := c.Write([]byte(frame(9, "there?"))); err != nil {
 				t.Fatal(err)
 			}
