@@ -63,7 +63,6 @@ func (s *Session) ask(a answer) {
 	w := s.work
 	if a.hasSeq && s.group.answer > 0 {
 		old := &w.asked[s.group.answer-1]
-		old.inBatch = old.inBatch || a.inBatch
 		old.durable = old.durable || a.durable
 		if a.refused && !old.refused {
 			old.refused, old.reason = true, a.reason

@@ -216,16 +216,25 @@ func TestRunDrains(t *testing.T) {
 // TestRunOutlivesAFailingSink: what cannot become durable costs its own answer
 // only.
 func TestRunOutlivesAFailingSink(t *testing.T) {
-	b := newBench(Config{}, false)
-	b.send(t, local, "t,device=x,seq=1,ack=1 v=1")
-	b.sink.readings = nil // WaitDurable knows nothing of it
-	b.send(t, local, "t,device=/,seq=2,ack=1 v=1")
-	if d := cmp.Diff([]string{`{"error":"device","seq":2}`}, b.settled(t)); d != "" {
-		t.Error("(-want +got):\n", d)
-	}
-	if s := b.Stats(); s.LostAcks != 1 || s.Acknowledged != 0 {
-		t.Errorf("%+v", s)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(Config{}, false)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		b.send(t, local, "t,device=x,seq=1,ack=1 v=1")
+		b.sink.set(func() { b.sink.readings = nil }) // WaitDurable knows nothing of it
+		wg.Go(func() { _ = b.Run(ctx) })
+		synctest.Wait()
+		b.send(t, local, "t,device=/,seq=2,ack=1 v=1")
+		b.session.Settle(ctx)
+		if d := cmp.Diff([]string{`{"error":"device","seq":2}`}, b.snapshot()); d != "" {
+			t.Error("(-want +got):\n", d)
+		}
+		if s := b.Stats(); s.LostAcks != 1 || s.Acknowledged != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 func TestAnswersAreBounded(t *testing.T) {
@@ -247,13 +256,16 @@ func TestAnswersAreBounded(t *testing.T) {
 func TestStreamWaitsForItsAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(Config{}, true)
-		b.sink.disk = make(chan struct{})
+		// One is durable soon, all the others later.
+		b.sink.disk, b.sink.only, b.sink.rest = make(chan struct{}), 1, make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		defer cancel()
+		b.send(t, local, "t,device=x,ack=1 v=1\n")
 		wg.Go(func() { _ = b.Run(ctx) })
-		b.send(t, local, strings.Repeat("t,device=x,ack=1 v=1\n", maxUnanswered))
+		synctest.Wait()
+		b.send(t, local, strings.Repeat("t,device=x,ack=1 v=1\n", maxUnanswered-1))
 		sent := make(chan struct{})
 		go func() {
 			b.send(t, local, "t,device=x,ack=1 v=1\n")
@@ -267,6 +279,10 @@ func TestStreamWaitsForItsAnswers(t *testing.T) {
 		}
 		close(b.sink.disk)
 		<-sent
+		if got := len(b.snapshot()); got != 1 {
+			t.Errorf("%d answers before the second commit", got)
+		}
+		close(b.sink.rest)
 		b.session.Settle(ctx)
 		if got := len(b.snapshot()); got != maxUnanswered+1 {
 			t.Errorf("%d answers", got)

@@ -35,6 +35,9 @@ type fakeSink struct {
 	room     chan struct{} // and Room waits for this to close, which ends full
 	entered  chan struct{} // Room tells that it waits
 	disk     chan struct{} // WaitDurable waits for this to close; nil: at once
+	refuse   int           // so many Appends from now on return ErrFull
+	only     uint64        // when not 0, disk closed makes durable up to here only,
+	rest     chan struct{} // and this the rest
 }
 
 func (f *fakeSink) Append(rs []device.Reading) (uint64, error) {
@@ -44,6 +47,9 @@ func (f *fakeSink) Append(rs []device.Reading) (uint64, error) {
 	case f.fail != nil:
 		return 0, f.fail
 	case f.full:
+		return 0, ErrFull
+	case f.refuse > 0:
+		f.refuse--
 		return 0, ErrFull
 	}
 	f.appends++
@@ -73,15 +79,21 @@ func (f *fakeSink) WaitDurable(ctx context.Context, offset uint64) error {
 	if offset > last {
 		return fmt.Errorf("offset %d was never given, the last is %d", offset, last)
 	}
-	if disk == nil {
-		return nil
+	waits := []chan struct{}{disk}
+	if f.only > 0 && offset > f.only {
+		waits = append(waits, f.rest)
 	}
-	select {
-	case <-disk:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for _, w := range waits {
+		if w == nil {
+			continue
+		}
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }
 
 func (f *fakeSink) set(change func()) {

@@ -81,6 +81,38 @@ func TestMessageLostInPart(t *testing.T) {
 	}
 }
 
+// TestMessageLostAtItsBegin: when the first batch of a message is lost the rest
+// is refused too, so that its retransmission counts as new.
+func TestMessageLostAtItsBegin(t *testing.T) {
+	b := newBench(Config{}, false)
+	msg := "a,device=x,seq=1,ack=1 v=0\n" + strings.Repeat("t,device=x,seq=1,ack=1 v=1\n", sessionBatch+9)
+	b.sink.refuse = 1
+	b.send(t, local, msg)
+	if got := len(b.sink.texts()); got != 0 {
+		t.Errorf("stored %d readings of half a message", got)
+	}
+	if got := b.Inspector().Total(Overload); got != sessionBatch+10 {
+		t.Errorf("%d refused", got)
+	}
+	b.send(t, local, msg)
+	if got := len(b.sink.texts()); got != sessionBatch+10 {
+		t.Errorf("stored %d readings of the retransmission", got)
+	}
+}
+
+// TestBatchLost: every message of a lost batch is new when it comes again.
+func TestBatchLost(t *testing.T) {
+	b := newBench(Config{}, false)
+	msgs := []string{"t,device=x,seq=1 v=1", "t,device=x,seq=2 v=2", "t,device=y,seq=1 v=3", "t,device=x,seq=3 v=4"}
+	b.sink.refuse = 1
+	b.send(t, local, msgs...)
+	b.send(t, local, msgs...)
+	b.send(t, local, msgs...)
+	if d := cmp.Diff([]string{"x t.v=1", "x t.v=2", "y t.v=3", "x t.v=4"}, b.sink.texts()); d != "" {
+		t.Error("(-want +got):\n", d)
+	}
+}
+
 func TestStreamsWaitForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(Config{}, true)

@@ -84,6 +84,9 @@ func TestWindow(t *testing.T) {
 			{seq: 8, at: 400, print: 1},
 			{seq: 7, at: 300, print: 1, repeat: true},
 		}},
+		{"restart by a later time than since the last restart", []seen{
+			{seq: 9000, at: 900}, {seq: 5, at: 100}, {seq: 6, at: 200}, {seq: 5, at: 300, print: 1}, {seq: 6, at: 400, print: 1},
+		}},
 		{"time of its own says nothing when there was none before", []seen{{seq: 7}, {seq: 7, at: 100, repeat: true}}},
 		{"restart at 0 with another content", join(run(0, 16), []seen{
 			{seq: 0, print: 1}, {seq: 1}, {seq: 2}, {seq: 0, print: 1, repeat: true},

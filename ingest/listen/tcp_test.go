@@ -402,7 +402,7 @@ func TestTCPLastWords(t *testing.T) {
 			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 			go func() { _, _ = c.Write([]byte(tt.sent)) }()
 			got, err := io.ReadAll(c)
-			if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			if err != nil { // a reset, which takes the words with it on some systems
 				t.Error(err)
 			}
 			tt.check(t, got)
