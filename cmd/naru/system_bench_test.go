@@ -54,6 +54,34 @@ func waitStored(b *testing.B, p *process, want int) int {
 	}
 }
 
+// watchStalls measures for how long at most this process is kept from running,
+// by which the delays that it measures must be judged: on a busy machine they are
+// its own. The function it returns ends this and reports.
+func watchStalls(b *testing.B) (end func()) {
+	b.Helper()
+	quit, longest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		worst := time.Duration(0)
+		for last := time.Now(); ; {
+			select {
+			case <-quit:
+				longest <- worst
+				return
+			case <-tick.C:
+				now := time.Now()
+				worst = max(worst, now.Sub(last))
+				last = now
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		b.ReportMetric(float64((<-longest).Microseconds())/1000, "own-stall-ms")
+	}
+}
+
 func endBench(b *testing.B, p *process) {
 	b.Helper()
 	if code := p.terminate(b); code != 0 {
@@ -78,10 +106,11 @@ func BenchmarkSystemUDP50k(b *testing.B) {
 			_ = v.watch(func(message []byte) { eachValue(message, func(int) { n++ }) })
 			seen <- n
 		}()
-		before := p.cpu(b)
+		before, end := p.cpu(b), watchStalls(b)
 		newFlood(b, p.UDP).send(rate, rate*seconds, func(dst []byte, i int) []byte {
 			return appendLine(dst, i, time.Now())
 		})
+		end()
 		stored := waitStored(b, p, rate*seconds)
 		cpu := p.cpu(b) - before
 		if counted := p.count(b, ""); counted != stored {
@@ -188,13 +217,14 @@ func BenchmarkSystemFanout(b *testing.B) {
 			}()
 		}
 		eventually(b, "the subscriptions", func() bool { return p.metric(b, "naru_subscriptions", "") == viewers })
-		before := p.cpu(b)
+		before, end := p.cpu(b), watchStalls(b)
 		newFlood(b, p.UDP).send(rate, total, func(dst []byte, i int) []byte {
 			sentAt[i].Store(int64(time.Since(epoch)))
 			dst = append(dst, "climate,device=d007 temperature="...)
 			return append(strconv.AppendInt(dst, int64(i), 10), 'i')
 		})
 		waitDelivered(b, &watching)
+		end()
 		reportFanout(b, p.cpu(b)-before, all, seen, total)
 		b.ReportMetric(p.procStatus(b, "VmRSS")/1e6, "MB-rss")
 		endBench(b, p)
