@@ -102,6 +102,7 @@ func (g *gateway) openIngest() {
 	g.tcp = &listen.TCP{
 		NewHandler: func(reply ingest.ReplyFunc) listen.Handler { return g.pipeline.NewSession(true, reply) },
 		Refuse:     g.pipeline.Refuse,
+		Logger:     log,
 		Idle:       s.Idle, MaxConns: s.MaxConns, MaxPerAddr: s.MaxConnsPerAddr,
 	}
 }

@@ -33,6 +33,12 @@ var pingFrame = []byte{0x89, 0}
 // handshake, reading, pongs and closing; messages are written to the connection
 // as they stand in the shared frames.
 func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request) {
+	if o := &req.options; o.After == nil && o.Last == 0 {
+		// What comes after the handshake must be seen, though the subscription is
+		// made a moment later.
+		head := h.feed.Head()
+		o.After = &head
+	}
 	shake := &handshake{ResponseWriter: w}
 	c := &wsViewer{h: h, handover: make(chan struct{}, 1)}
 	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
