@@ -22,7 +22,7 @@ var errUnacknowledged = errors.New("some messages were not acknowledged")
 
 // execute runs the command line and returns the exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // the commands take theirs from cobra
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)

@@ -53,7 +53,7 @@ func appendPayload(dst []byte, m *message, stream bool) []byte {
 func appendLines(dst []byte, m *message) []byte {
 	for i := 0; i < len(m.fields); {
 		measurement, _ := cutMetric(m.fields[i].Metric)
-		dst = appendName(dst, measurement)
+		dst = appendEscaped(dst, measurement, false)
 		dst = append(dst, ",device="...)
 		dst = append(dst, m.device...) // an ID holds nothing that line protocol escapes
 		if m.hasSeq {
@@ -70,7 +70,7 @@ func appendLines(dst []byte, m *message) []byte {
 				break
 			}
 			dst = append(dst, sep)
-			dst = appendName(dst, field)
+			dst = appendEscaped(dst, field, true)
 			dst = append(dst, '=')
 			dst = appendLineValue(dst, m.fields[i].Value)
 			sep = ','
@@ -95,9 +95,11 @@ func cutMetric(metric []byte) (measurement, field []byte) {
 	return measurement, field
 }
 
-func appendName(dst, name []byte) []byte {
+// appendEscaped appends the name of a measurement, or that of a field, which
+// escapes the equals sign too.
+func appendEscaped(dst, name []byte, isField bool) []byte {
 	for _, c := range name {
-		if c == ',' || c == '=' || c == ' ' {
+		if c == ',' || c == ' ' || c == '=' && isField {
 			dst = append(dst, '\\')
 		}
 		dst = append(dst, c)

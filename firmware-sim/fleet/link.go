@@ -48,23 +48,25 @@ func (l *link) send(payload []byte, now time.Time) error {
 		l.held = bytes.Clone(payload)
 		return nil
 	}
-	if err := l.forward(payload, now); err != nil {
+	if err := l.forward(payload, now); err != nil || overtaken == nil {
 		return err
-	}
-	if l.chance(l.duplicate) {
-		l.stats.duplicated.Add(1)
-		if err := l.forward(payload, now); err != nil {
-			return err
-		}
-	}
-	if overtaken == nil {
-		return nil
 	}
 	return l.forward(overtaken, now)
 }
 
-// forward sends a datagram after its share of the jitter.
+// forward sends a datagram once or twice.
 func (l *link) forward(payload []byte, now time.Time) error {
+	if l.chance(l.duplicate) {
+		l.stats.duplicated.Add(1)
+		if err := l.delay(payload, now); err != nil {
+			return err
+		}
+	}
+	return l.delay(payload, now)
+}
+
+// delay sends a datagram after its share of the jitter.
+func (l *link) delay(payload []byte, now time.Time) error {
 	if l.jitter <= 0 {
 		return l.write(payload)
 	}

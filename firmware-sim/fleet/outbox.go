@@ -56,7 +56,6 @@ type unacked struct {
 	seq     uint64
 	ticket  uint64
 	payload []byte
-	count   int // readings
 	sent    time.Time
 	tries   int    // retransmissions so far
 	sending uint64 // number of the newest transmission
@@ -72,8 +71,8 @@ func newOutbox(p ackPolicy) *outbox {
 func (o *outbox) room() bool { return o.next-o.oldest < o.policy.window }
 
 // add remembers a message that is sent for the first time. It keeps payload.
-func (o *outbox) add(seq uint64, payload []byte, count int, now time.Time) {
-	u := &unacked{seq: seq, ticket: o.next, payload: payload, count: count, sent: now, due: now.Add(o.wait())}
+func (o *outbox) add(seq uint64, payload []byte, now time.Time) {
+	u := &unacked{seq: seq, ticket: o.next, payload: payload, sent: now, due: now.Add(o.wait())}
 	o.next++
 	o.waiting[seq] = u
 	o.tickets[u.ticket] = struct{}{}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -265,7 +266,7 @@ func (s *sender) sendNew(now time.Time) error {
 	s.stats.readings.Add(int64(len(m.fields)))
 	if m.ack {
 		s.stats.asked.Add(1)
-		s.outbox.add(m.seq, append([]byte(nil), s.scratch...), len(m.fields), now)
+		s.outbox.add(m.seq, bytes.Clone(s.scratch), now)
 	}
 	return s.transmit(s.scratch, now)
 }
