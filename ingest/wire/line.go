@@ -102,10 +102,11 @@ func (d *Decoder) scanLine(s *lineScanner) (int, string) {
 	if len(measurement) == 0 {
 		return at, "a measurement name is missing"
 	}
-	if at, msg := d.scanTags(s); msg != "" {
-		return at, msg
+	at, msg := d.scanTags(s)
+	suffix, tagAt, tagMsg := d.takeTags() // of a broken line too: seq and ack say whom to tell
+	if msg == "" {
+		at, msg = tagAt, tagMsg
 	}
-	suffix, at, msg := d.takeTags()
 	if msg != "" {
 		return at, msg
 	}
@@ -133,7 +134,7 @@ func (d *Decoder) scanTags(s *lineScanner) (int, string) {
 		at := s.pos
 		key := s.token(d, stopKey)
 		if len(key) == 0 || s.pos >= s.end || s.buf[s.pos] != '=' {
-			return at, "a tag must be key=value"
+			return at, "a tag must be key=value" + commaHint(key)
 		}
 		s.pos++
 		at = s.pos
@@ -232,12 +233,21 @@ func deviceRank(key []byte) int {
 	return 0
 }
 
+// commaHint explains the commonest mistake, temp=21,5: what should be a key is
+// the rest of a number.
+func commaHint(key []byte) string {
+	if len(key) == 0 || len(bytes.Trim(key, "0123456789")) > 0 {
+		return ""
+	}
+	return "; decimals want a point, not a comma"
+}
+
 // scanField reads one key=value and appends its reading.
 func (d *Decoder) scanField(s *lineScanner, measurement, suffix []byte) (int, string) {
 	at := s.pos
 	key := s.token(d, stopKey)
 	if len(key) == 0 || s.pos >= s.end || s.buf[s.pos] != '=' {
-		return at, "a field must be key=value"
+		return at, "a field must be key=value" + commaHint(key)
 	}
 	s.pos++
 	at = s.pos

@@ -156,6 +156,8 @@ func TestDecodeLineErrors(t *testing.T) {
 		{"seq is negative", "m,seq=-1 f=1", 7, "the tag seq must be an integer, not negative"},
 		{"ack is something else", "m,device=a,ack=maybe f=1", 16, "the tag ack must be 1, 0, true or false"},
 		{"field without value", "m f", 3, "a field must be key=value"},
+		{"decimal comma", "m f=21,5", 8, "a field must be key=value; decimals want a point, not a comma"},
+		{"decimal comma without a space", "f=21,5", 6, "a tag must be key=value; decimals want a point, not a comma"},
 		{"field without key", "m =1", 3, "a field must be key=value"},
 		{"empty field value", "m f=", 5, "a field value is missing"},
 		{"comma for a value", "m f=,g=1", 5, "a field value is missing"},
