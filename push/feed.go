@@ -37,6 +37,8 @@ const (
 	frameReadings = 1000
 	scanReadings  = 16_384
 	chunkSize     = 256
+	// keepBuilder is the largest buffer that a frame builder is kept with.
+	keepBuilder = 1 << 18
 	// ringText bounds the text values in memory, in bytes. A ring full of the
 	// longest texts would take 32 MB, and up to six times that when encoded.
 	ringText = 4 << 20
@@ -67,6 +69,8 @@ type Feed struct {
 	deliveries atomic.Int64
 	frames     atomic.Int64
 	subs       atomic.Int64
+
+	builders sync.Pool // of *frameBuilder
 
 	head  atomic.Uint64 // highest offset published; written under mu
 	woken []*topic      // scratch, owned by Publish
@@ -268,13 +272,21 @@ type window struct {
 	base   uint64   // offset of the first reading in chunks
 	head   uint64
 	closed bool
+	// known tells that wanted holds all that the topic wants behind after.
+	known  bool
+	wanted []uint64
 }
 
-func (f *Feed) window(t *topic, after uint64) window {
+// window looks for what the topic wants behind after; room is for the offsets.
+func (f *Feed) window(t *topic, after uint64, room []uint64) window {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	w := window{head: f.head.Load(), closed: f.closed}
 	w.after = t.skipLocked(after, w.head)
+	w.wanted, w.known = t.wantedLocked(room, w.after)
+	if len(w.wanted) > 0 {
+		w.after = w.wanted[0] - 1
+	}
 	switch {
 	case w.after >= w.head:
 	case w.after+1 < f.base:

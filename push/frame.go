@@ -13,10 +13,9 @@ type Frame struct {
 	// Readings is how many readings the message carries.
 	Readings int
 
-	live  bool   // it reaches up to the feed's head, or where subscribers were to stop
-	buf   []byte // room for the WebSocket header, then the JSON text
-	start int    // where the header begins
-	json  int    // where the JSON text begins
+	live bool   // it reaches up to the feed's head, or where subscribers were to stop
+	buf  []byte // a WebSocket header, then the JSON text
+	json int    // where the JSON text begins
 }
 
 // maxHeader is the longest header of an unmasked WebSocket frame (RFC 6455,
@@ -27,101 +26,87 @@ const maxHeader = 10
 func (f *Frame) JSON() []byte { return f.buf[f.json:] }
 
 // WebSocket returns the message as an unmasked text frame of RFC 6455.
-func (f *Frame) WebSocket() []byte { return f.buf[f.start:] }
+func (f *Frame) WebSocket() []byte { return f.buf }
 
-// seal writes the WebSocket header in front of the JSON text.
-func (f *Frame) seal() *Frame {
-	f.json = maxHeader
-	switch n := len(f.buf) - maxHeader; {
-	case n < 126:
-		f.start = maxHeader - 2
-		f.buf[f.start+1] = byte(n)
-	case n <= 0xffff:
-		f.start = maxHeader - 4
-		f.buf[f.start+1] = 126
-		binary.BigEndian.PutUint16(f.buf[f.start+2:], uint16(n))
+// newFrame returns a frame for a JSON text of this size, which is yet to be
+// appended to buf.
+func newFrame(size int) *Frame {
+	var h [maxHeader]byte
+	header := append(h[:0], 0x81) // FIN, text
+	switch {
+	case size < 126:
+		header = append(header, byte(size))
+	case size <= 0xffff:
+		header = binary.BigEndian.AppendUint16(append(header, 126), uint16(size))
 	default:
-		f.start = 0
-		f.buf[1] = 127
-		binary.BigEndian.PutUint64(f.buf[2:], uint64(n))
+		header = binary.BigEndian.AppendUint64(append(header, 127), uint64(size))
 	}
-	f.buf[f.start] = 0x81 // FIN, text
-	return f
+	return &Frame{buf: append(make([]byte, 0, len(header)+size), header...), json: len(header)}
 }
 
 // frameBuilder gathers encoded readings into a readings message.
 type frameBuilder struct {
-	frame *Frame
+	body     []byte // readings, between commas
+	readings int
+	room     [recentWanted]uint64 // for who looks for the readings
 }
 
-func newFrame(size int) *Frame {
-	return &Frame{buf: make([]byte, maxHeader, maxHeader+size)}
-}
-
-const readingsHead = `{"type":"readings","cursor":"`
-
-// begin opens the message. The cursor is known at the end only, so room for the
-// longest one is left and closed again by finish.
-func (b *frameBuilder) begin(store string, sizeHint int) {
-	b.frame = newFrame(len(readingsHead) + len(store) + 64 + sizeHint)
-	b.frame.buf = append(b.frame.buf, readingsHead...)
-	b.frame.buf = append(b.frame.buf, store...)
-	b.frame.buf = append(b.frame.buf, "-00000000000000000000"...)
-	b.frame.buf = append(b.frame.buf, `","readings":[`...)
-}
+const (
+	readingsHead  = `{"type":"readings","cursor":"`
+	readingsAfter = `","readings":[`
+	readingsEnd   = `]}`
+	maxCursor     = maxStoreLen + 1 + 20
+)
 
 func (b *frameBuilder) add(json []byte) {
 	b.comma()
-	b.frame.buf = append(b.frame.buf, json...)
+	b.body = append(b.body, json...)
 }
 
 func (b *frameBuilder) addStored(s *device.Stored) {
 	b.comma()
-	b.frame.buf = s.AppendJSON(b.frame.buf)
+	b.body = s.AppendJSON(b.body)
 }
 
 func (b *frameBuilder) comma() {
-	if b.frame.Readings > 0 {
-		b.frame.buf = append(b.frame.buf, ',')
+	if b.readings > 0 {
+		b.body = append(b.body, ',')
 	}
-	b.frame.Readings++
+	b.readings++
 }
 
-// finish writes the cursor into its place, moving the head of the message up to
-// the readings, and closes the message.
+// finish returns the message. The builder's memory is not part of it.
 func (b *frameBuilder) finish(c Cursor) *Frame {
-	f := b.frame
-	f.Cursor = c
-	f.buf = append(f.buf, "]}"...)
-	var digits [20]byte
-	n := Cursor{Offset: c.Offset}.append(digits[:0])[1:] // without the dash
-	field := maxHeader + len(readingsHead) + len(c.Store) + 1
-	gap := 20 - len(n)
-	copy(f.buf[gap:], f.buf[:field])
-	copy(f.buf[field+gap:], n)
-	f.buf = f.buf[gap:]
-	return f.seal()
+	var room [maxCursor]byte
+	cursor := c.append(room[:0])
+	f := newFrame(len(readingsHead) + len(cursor) + len(readingsAfter) + len(b.body) + len(readingsEnd))
+	f.Cursor, f.Readings = c, b.readings
+	f.buf = append(f.buf, readingsHead...)
+	f.buf = append(f.buf, cursor...)
+	f.buf = append(f.buf, readingsAfter...)
+	f.buf = append(f.buf, b.body...)
+	f.buf = append(f.buf, readingsEnd...)
+	return f
 }
 
 // control returns a message without readings.
 func control(c Cursor, kind string, members ...string) *Frame {
-	f := newFrame(128)
-	f.Cursor = c
-	f.buf = append(f.buf, `{"type":`...)
-	f.buf = device.AppendJSONString(f.buf, kind)
+	text := device.AppendJSONString([]byte(`{"type":`), kind)
 	if c.Store != "" {
-		f.buf = append(f.buf, `,"cursor":"`...)
-		f.buf = c.append(f.buf)
-		f.buf = append(f.buf, '"')
+		text = append(text, `,"cursor":"`...)
+		text = c.append(text)
+		text = append(text, '"')
 	}
 	for i := 0; i+1 < len(members); i += 2 {
-		f.buf = append(f.buf, ',')
-		f.buf = device.AppendJSONString(f.buf, members[i])
-		f.buf = append(f.buf, ':')
-		f.buf = device.AppendJSONString(f.buf, members[i+1])
+		text = append(text, ',')
+		text = device.AppendJSONString(text, members[i])
+		text = append(text, ':')
+		text = device.AppendJSONString(text, members[i+1])
 	}
-	f.buf = append(f.buf, '}')
-	return f.seal()
+	text = append(text, '}')
+	f := newFrame(len(text))
+	f.Cursor, f.buf = c, append(f.buf, text...)
+	return f
 }
 
 // Subscribed returns the answer to a viewer's subscribe message.
@@ -133,6 +118,5 @@ func Failure(msg string) *Frame { return control(Cursor{}, "error", "error", msg
 // Empty returns a readings message without readings, which tells the cursor.
 func Empty(c Cursor) *Frame {
 	var b frameBuilder
-	b.begin(c.Store, 0)
 	return b.finish(c)
 }

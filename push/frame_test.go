@@ -44,7 +44,6 @@ func text(t testing.TB, s string) device.Value {
 // readingsFrame builds a readings message.
 func readingsFrame(c Cursor, rs ...device.Stored) *Frame {
 	var b frameBuilder
-	b.begin(c.Store, 0)
 	for i := range rs {
 		b.addStored(&rs[i])
 	}
@@ -99,7 +98,7 @@ func TestFrameWebSocket(t *testing.T) {
 	for _, n := range []int{0, 1, 125, 126, 127, 65535, 65536, 70000} {
 		f := newFrame(n)
 		f.buf = append(f.buf, strings.Repeat("x", n)...)
-		frames = append(frames, f.seal())
+		frames = append(frames, f)
 	}
 	frames = append(frames, Empty(Cursor{"k3v9", 5}),
 		readingsFrame(Cursor{"k3v9", 9}, stored(9, "d", "m", text(t, strings.Repeat("é", 512)))))

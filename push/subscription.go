@@ -91,7 +91,9 @@ func (s *Subscription) snapshot(ctx context.Context, n, limit int) error {
 		rs = rs[:s.limit]
 		head = rs[s.limit-1].Offset
 	}
-	s.pending = append(s.pending, s.build(rs, head))
+	b := s.feed.builder()
+	defer s.feed.release(b)
+	s.pending = append(s.pending, s.build(rs, head, b))
 	s.cursor = head
 	return nil
 }
@@ -131,7 +133,7 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 			}
 		case <-ctx.Done():
 			s.topic.unwait(s.wake)
-			s.cursor = s.feed.window(s.topic, s.cursor).after
+			s.cursor = s.feed.window(s.topic, s.cursor, nil).after
 			return nil, ctx.Err()
 		}
 	}
@@ -148,24 +150,39 @@ func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
 		s.pending = s.pending[1:]
 		return s.deliver(frame), nil
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if frame := s.topic.shared(s.cursor, s.limit); frame != nil {
+		s.cursor = frame.Cursor.Offset
+		return s.deliver(frame), nil
+	}
+	frame, err := s.find(ctx, upTo)
+	if frame == nil || err != nil {
+		return nil, err
+	}
+	return s.deliver(frame), nil
+}
+
+// find builds the next frame and shares it. It returns nil when there is nothing
+// at present.
+func (s *Subscription) find(ctx context.Context, upTo uint64) (*Frame, error) {
+	b := s.feed.builder()
+	defer s.feed.release(b)
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		from := s.cursor
-		if frame := s.topic.shared(from, s.limit); frame != nil {
-			s.cursor = frame.Cursor.Offset
-			return s.deliver(frame), nil
-		}
-		w := s.feed.window(s.topic, from)
+		w := s.feed.window(s.topic, from, b.room[:0])
 		s.cursor = w.after
 		var frame *Frame
 		var err error
 		switch {
 		case w.below:
-			frame, err = s.recall(ctx)
+			frame, err = s.recall(ctx, b)
 		case len(w.chunks) > 0:
-			frame = s.scan(&w, upTo)
+			frame = s.scan(&w, upTo, b)
 		case w.closed:
 			return nil, ErrClosed
 		default:
@@ -176,7 +193,7 @@ func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
 		}
 		if frame != nil {
 			s.topic.share(from, s.limit, frame)
-			return s.deliver(frame), nil
+			return frame, nil
 		}
 	}
 }
@@ -190,29 +207,18 @@ func (s *Subscription) deliver(f *Frame) *Frame {
 
 // scan looks through the window for readings behind the cursor, as far as upTo
 // when that lies ahead, and moves the cursor. It returns nil when it found none.
-func (s *Subscription) scan(w *window, upTo uint64) *Frame {
+func (s *Subscription) scan(w *window, upTo uint64, b *frameBuilder) *Frame {
 	last := w.head
 	if upTo > s.cursor {
 		last = min(last, upTo)
 	}
 	end := min(last, w.base+uint64(len(w.chunks))*chunkSize-1)
-	var b frameBuilder
-	for s.cursor < end {
-		at := s.cursor + 1 - w.base
-		c, i := w.chunks[at/chunkSize], int(at%chunkSize)
-		s.cursor++
-		if r := &c.readings[i]; !s.topic.sel.Match(r.Device, r.Metric) {
-			continue
-		}
-		if b.frame == nil {
-			b.begin(s.feed.store, 128)
-		}
-		b.add(c.encoded(i))
-		if b.frame.Readings == s.limit {
-			break
-		}
+	if w.known {
+		s.pick(w, end, b)
+	} else {
+		s.search(w, end, b)
 	}
-	if b.frame == nil {
+	if b.readings == 0 {
 		return nil
 	}
 	frame := b.finish(s.Cursor())
@@ -220,9 +226,38 @@ func (s *Subscription) scan(w *window, upTo uint64) *Frame {
 	return frame
 }
 
+// search adds what the topic wants up to end, and moves the cursor there or
+// behind the last that the limit lets through.
+func (s *Subscription) search(w *window, end uint64, b *frameBuilder) {
+	for s.cursor < end && b.readings < s.limit {
+		at := s.cursor + 1 - w.base
+		c, i := w.chunks[at/chunkSize], int(at%chunkSize)
+		s.cursor++
+		if r := &c.readings[i]; s.topic.sel.Match(r.Device, r.Metric) {
+			b.add(c.encoded(i))
+		}
+	}
+}
+
+// pick is search where the offsets are known.
+func (s *Subscription) pick(w *window, end uint64, b *frameBuilder) {
+	for _, offset := range w.wanted {
+		if offset > end {
+			break
+		}
+		at := offset - w.base
+		b.add(w.chunks[at/chunkSize].encoded(int(at % chunkSize)))
+		if b.readings == s.limit {
+			s.cursor = offset
+			return
+		}
+	}
+	s.cursor = end
+}
+
 // recall reads behind the cursor from the history and moves the cursor. It
 // returns nil when it found nothing in the stretch it looked at.
-func (s *Subscription) recall(ctx context.Context) (*Frame, error) {
+func (s *Subscription) recall(ctx context.Context, b *frameBuilder) (*Frame, error) {
 	if gap := s.gap(); gap != nil {
 		return gap, nil
 	}
@@ -241,7 +276,7 @@ func (s *Subscription) recall(ctx context.Context) (*Frame, error) {
 	if len(rs) == 0 {
 		return nil, nil
 	}
-	return s.build(rs, s.cursor), nil
+	return s.build(rs, s.cursor, b), nil
 }
 
 // gap moves the cursor to the floor of the history and returns the message that
@@ -257,11 +292,24 @@ func (s *Subscription) gap() *Frame {
 }
 
 // build encodes readings from the history.
-func (s *Subscription) build(rs []device.Stored, cursor uint64) *Frame {
-	var b frameBuilder
-	b.begin(s.feed.store, 110*len(rs))
+func (s *Subscription) build(rs []device.Stored, cursor uint64, b *frameBuilder) *Frame {
 	for i := range rs {
 		b.addStored(&rs[i])
 	}
 	return b.finish(Cursor{s.feed.store, cursor})
+}
+
+// builder returns an empty builder, to be released after use.
+func (f *Feed) builder() *frameBuilder {
+	if b, ok := f.builders.Get().(*frameBuilder); ok {
+		return b
+	}
+	return &frameBuilder{}
+}
+
+func (f *Feed) release(b *frameBuilder) {
+	if cap(b.body) <= keepBuilder {
+		b.body, b.readings = b.body[:0], 0
+		f.builders.Put(b)
+	}
 }

@@ -24,6 +24,11 @@ type topic struct {
 	// kept.
 	quiet  [quietStretches]stretch
 	oldest int // in quiet
+	// recent are the last offsets that the topic wants, a ring: all behind
+	// complete, wanted in total.
+	recent   [recentWanted]uint64
+	wanted   uint64
+	complete uint64
 
 	mu       sync.Mutex // guards following
 	waiting  []chan<- uint64
@@ -42,6 +47,10 @@ const (
 	// remembers. Shorter ones are looked through faster.
 	quietStretches = 4
 	minQuiet       = 256
+	// recentWanted is how many wanted offsets a topic remembers, so that they need
+	// not be searched: 1 KiB a topic. Who wants more at a time wants most of what
+	// there is.
+	recentWanted = 128
 )
 
 // stretch is the offsets above from, up to to.
@@ -60,7 +69,8 @@ func (f *Feed) join(sel device.Selector) *topic {
 	defer f.mu.Unlock()
 	t := f.topics[key]
 	if t == nil {
-		t = &topic{feed: f, sel: sel, key: key, newest: f.head.Load()}
+		head := f.head.Load()
+		t = &topic{feed: f, sel: sel, key: key, newest: head, complete: head}
 		f.topics[key] = t
 		for id, topics := range f.byDevice {
 			if sel.MatchDevice(id) {
@@ -92,13 +102,33 @@ func (f *Feed) leave(t *topic) {
 }
 
 // wantsLocked notes that the topic wants the reading at offset. The caller holds
-// Feed.mu, as does that of skipLocked.
+// Feed.mu, as do those of the next two.
 func (t *topic) wantsLocked(offset uint64) {
 	if offset-t.newest > minQuiet {
 		t.quiet[t.oldest] = stretch{t.newest, offset - 1}
 		t.oldest = (t.oldest + 1) % quietStretches
 	}
 	t.newest = offset
+	i := t.wanted % recentWanted
+	if t.wanted >= recentWanted {
+		t.complete = t.recent[i]
+	}
+	t.recent[i] = offset
+	t.wanted++
+}
+
+// wantedLocked appends the offsets behind after that the topic wants; ok tells
+// whether it remembers them all.
+func (t *topic) wantedLocked(dst []uint64, after uint64) (_ []uint64, ok bool) {
+	if after < t.complete {
+		return dst, false
+	}
+	for n := t.wanted - min(t.wanted, recentWanted); n < t.wanted; n++ {
+		if offset := t.recent[n%recentWanted]; offset > after {
+			dst = append(dst, offset)
+		}
+	}
+	return dst, true
 }
 
 // skipLocked returns a position at or above after, up to which the topic wants
