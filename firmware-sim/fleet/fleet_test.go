@@ -30,6 +30,7 @@ func runFleet(t *testing.T, cfg Config) (*server, Report) {
 	if err := f.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait() // for the server to hear the rest
 	return srv, f.Report()
 }
 

@@ -129,6 +129,7 @@ func TestSenderRetransmits(t *testing.T) {
 				if err := s.run(t.Context()); err != nil {
 					t.Fatal(err)
 				}
+				synctest.Wait()
 				if took := time.Since(srv.start); took != tt.took {
 					t.Errorf("it took %v, want %v", took, tt.took)
 				}
@@ -164,6 +165,7 @@ func TestSenderConnectsAgain(t *testing.T) {
 		if err := s.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		want := []time.Duration{0, sec, sec + firstRetry + 2*firstRetry, 2 * sec}
 		if diff := cmp.Diff(want, srv.times()); diff != "" {
 			t.Errorf("transmissions (-want +got):\n%s", diff)
@@ -237,6 +239,7 @@ func TestSenderReboots(t *testing.T) {
 		if err := s.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		r := s.stats.report()
 		if r.Reboots < 1 || r.Reboots > 10 || int(r.Reboots) != srv.dials-1 {
 			t.Errorf("%d reboots, %d connections", r.Reboots, srv.dials)
