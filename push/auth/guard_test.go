@@ -14,7 +14,7 @@ const token = "correcthorsebattery"
 
 // ask sends a request through a guard. The handler behind it answers with the
 // address that it sees.
-func ask(t *testing.T, cfg Config, method, target, remote string, header http.Header) *http.Response {
+func ask(t *testing.T, cfg Config, method, target, remote string, header http.Header) *answer {
 	r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
 	r.RemoteAddr = remote
 	for name, values := range header {
@@ -28,7 +28,22 @@ func ask(t *testing.T, cfg Config, method, target, remote string, header http.He
 	New(cfg).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("saw " + r.URL.String() + " " + r.RequestURI))
 	})).ServeHTTP(w, r)
-	return w.Result()
+	resp := w.Result()
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &answer{resp.Status, resp.StatusCode, resp.Header, resp.Cookies(), string(b)}
+}
+
+// answer is a response that has been read.
+type answer struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+	cookies    []*http.Cookie
+	body       string
 }
 
 func TestFromHere(t *testing.T) {
@@ -78,7 +93,7 @@ func TestFromHere(t *testing.T) {
 				t.Errorf("%s, want %d", resp.Status, c.want)
 			}
 			if c.want == 401 {
-				if got := body(t, resp); got != `{"error":"the access token is missing or wrong"}`+"\n" {
+				if got := resp.body; got != `{"error":"the access token is missing or wrong"}`+"\n" {
 					t.Error(got)
 				}
 				if resp.Header.Get("Www-Authenticate") != `Bearer realm="naru"` {
@@ -87,15 +102,6 @@ func TestFromHere(t *testing.T) {
 			}
 		})
 	}
-}
-
-func body(t *testing.T, resp *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 func TestToken(t *testing.T) {
@@ -143,7 +149,7 @@ func TestTokenIsHidden(t *testing.T) {
 			{"/api/v1/live?device=a%26b&token=" + token + "&after=s-1", "saw /api/v1/live?after=s-1&device=a%26b /api/v1/live?after=s-1&device=a%26b"},
 		} {
 			resp := ask(t, Config{Token: token}, http.MethodGet, c.target, remote, http.Header{"Host": {"localhost"}})
-			if got := body(t, resp); got != c.want {
+			if got := resp.body; got != c.want {
 				t.Errorf("%s from %s: %s", c.target, remote, got)
 			}
 		}
@@ -170,7 +176,7 @@ func TestAccessLink(t *testing.T) {
 		if resp.StatusCode != c.want || resp.Header.Get("Location") != c.location {
 			t.Errorf("%s: %s to %q; want %d to %q", c.target, resp.Status, resp.Header.Get("Location"), c.want, c.location)
 		}
-		cookies := resp.Cookies()
+		cookies := resp.cookies
 		if c.want != 303 {
 			if len(cookies) != 0 {
 				t.Errorf("%s: a cookie is set", c.target)
@@ -189,7 +195,7 @@ func TestAccessLink(t *testing.T) {
 
 func TestDeniedPage(t *testing.T) {
 	resp := ask(t, Config{Token: token}, http.MethodGet, "/", "192.168.1.5:5000", http.Header{"Accept": {"text/html,application/xhtml+xml"}})
-	got := body(t, resp)
+	got := resp.body
 	if resp.StatusCode != 401 || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(got, "naru token") {
 		t.Errorf("%s %s %s", resp.Status, resp.Header, got)
 	}

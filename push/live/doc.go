@@ -9,5 +9,10 @@
 //   - long polling: ?after=<cursor>&wait=25s
 //   - polling: anything else
 //
+// A poll is answered with one message, of at most limit readings. Without limit
+// the snapshot of ?last= comes whole; a limit that cuts it makes the cursor go on
+// behind the last reading of the answer. An empty answer's cursor is the head, so
+// that a poll of a rare reading does not fall behind what is kept.
+//
 // Who may look is decided before a request comes here; see package auth.
 package live

@@ -64,7 +64,7 @@ func open(t *testing.T, g *gateway, h http.Header, query string) (lines <-chan l
 	}
 	r.Header = h
 	start := time.Now()
-	resp, err := g.client.Do(r)
+	resp, err := g.client.Do(r) //nolint:bodyclose // closed by end
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,7 +129,7 @@ func TestOrigin(t *testing.T) {
 				if c.origin != "" {
 					o.HTTPHeader.Set("Origin", c.origin)
 				}
-				ws, resp, err := websocket.Dial(t.Context(), target("ws", nil), o)
+				ws, resp, err := websocket.Dial(t.Context(), target("ws", nil), o) //nolint:bodyclose // the library closes it
 				if resp == nil || resp.StatusCode != c.want {
 					t.Fatalf("%v, %v", resp, err)
 				}
