@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -155,7 +156,7 @@ func (v *rateValue) String() string {
 func (v *rateValue) Set(s string) error {
 	number, times := strings.CutSuffix(s, "x")
 	f, err := strconv.ParseFloat(number, 64)
-	if err != nil || f <= 0 || f > 1e9 {
+	if err != nil || math.IsNaN(f) || f <= 0 || f > 1e9 {
 		return errors.New("want 10x for ten times as often, or 500 for so many readings a second")
 	}
 	if *v = (rateValue{perSecond: f}); times {

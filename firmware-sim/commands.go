@@ -2,7 +2,6 @@ package main
 
 import (
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -61,9 +60,8 @@ Kinds of device: ` + strings.Join(fleet.Kinds(), ", ") + `.`,
 
 func newReplay() *cobra.Command {
 	var (
-		cfg   fleet.ReplayConfig
-		shift string
-		out   output
+		cfg fleet.ReplayConfig
+		out output
 	)
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
@@ -92,11 +90,6 @@ lost in a full buffer; --rate changes that.`,
 				return err
 			}
 			defer file.Close() //nolint:errcheck // it is only read
-			if shift != "" {
-				if cfg.Shift, err = time.ParseDuration(shift); err != nil {
-					return err
-				}
-			}
 			r, err := fleet.NewReplay(cfg, file)
 			if err != nil {
 				return err
@@ -110,7 +103,7 @@ lost in a full buffer; --rate changes that.`,
 	f.Float64Var(&cfg.Speed, "speed", 1, "how much faster than in the file time passes; 0 for as fast as possible")
 	f.DurationVar(&cfg.MaxGap, "max-gap", 0, "shorten pauses in the file to this")
 	f.Float64Var(&cfg.Rate, "rate", 0, "readings in a second at most (default 20000 over UDP without --ack)")
-	f.StringVar(&shift, "shift", "", "`duration` added to all times")
+	f.DurationVar(&cfg.Shift, "shift", 0, "added to all times, as in --shift=-24h")
 	f.BoolVar(&cfg.ToNow, "to-now", false, "move all times so that the first is now")
 	f.BoolVar(&cfg.Seq, "seq", false, "number the messages also without --ack")
 	f.Uint64Var(&cfg.FirstSeq, "first-seq", 0, "first number; 0 for Unix milliseconds at the start")

@@ -119,8 +119,8 @@ func (o *output) write(w io.Writer, r *fleet.Report) error {
 func reportText(r *fleet.Report) string {
 	var b strings.Builder
 	put := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(&b, "%-15s ", name)
-		_, _ = fmt.Fprintf(&b, format+"\n", args...)
+		line := fmt.Sprintf("%-15s ", name) + fmt.Sprintf(format, args...)
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	put("sent", "%s readings in %s messages, %s bytes", group(r.Readings), group(r.Messages), group(r.Bytes))
 	put("time", "%s, %s readings/s", r.Elapsed.Round(time.Millisecond), group(int64(r.Rate())))

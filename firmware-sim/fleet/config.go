@@ -25,6 +25,8 @@ const (
 
 	// maxDevices bounds a fleet whose devices have a socket each.
 	maxDevices = 100_000
+	// maxRate bounds rates where their arithmetic is still exact.
+	maxRate = 1e12
 	// longestAckWait bounds the wait between two retransmissions.
 	longestAckWait = 30 * time.Second
 )
@@ -91,7 +93,7 @@ type Acks struct {
 
 func (a *Acks) validate() error {
 	switch {
-	case a.Share < 0 || a.Share > 1:
+	case !isChance(a.Share):
 		return fmt.Errorf("%w: share of acknowledged devices %v, want 0 to 1", ErrInvalidConfig, a.Share)
 	case a.Timeout < 0:
 		return fmt.Errorf("%w: acknowledgement time-out %v", ErrInvalidConfig, a.Timeout)
@@ -187,7 +189,7 @@ func (c *Config) validate() error {
 		name  string
 		share float64
 	}{{"loss", c.Loss}, {"duplicate", c.Duplicate}, {"reorder", c.Reorder}} {
-		if p.share < 0 || p.share > 1 {
+		if !isChance(p.share) {
 			return fmt.Errorf("%w: %s %v, want 0 to 1", ErrInvalidConfig, p.name, p.share)
 		}
 	}
@@ -204,13 +206,17 @@ func (c *Config) validate() error {
 	switch {
 	case c.Devices < 0 || c.Devices > maxDevices:
 		return fmt.Errorf("%w: %d devices, want 1 to %d", ErrInvalidConfig, c.Devices, maxDevices)
-	case c.Rate < 0 || c.ReadingsPerSecond < 0:
+	case !isRate(c.Rate) || !isRate(c.ReadingsPerSecond):
 		return fmt.Errorf("%w: negative rate", ErrInvalidConfig)
 	case c.Batch < 0 || c.Count < 0:
 		return fmt.Errorf("%w: negative batch or count", ErrInvalidConfig)
 	}
 	return nil
 }
+
+// isChance and isRate are false for NaN, which no comparison holds for.
+func isChance(x float64) bool { return x >= 0 && x <= 1 }
+func isRate(x float64) bool   { return x >= 0 && x <= maxRate }
 
 func (c *Config) applyDefaults() {
 	if c.Devices == 0 {

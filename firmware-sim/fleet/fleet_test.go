@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ import (
 func runFleet(t *testing.T, cfg Config) (*server, Report) {
 	t.Helper()
 	srv := newServer(t, ack)
-	cfg.Target.Dial = srv.dial
+	cfg.Dial = srv.dial
 	if cfg.UDP == "" && cfg.TCP == "" {
 		cfg.UDP, cfg.TCP = "server:1", "server:1"
 	}
@@ -245,6 +246,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no address", Config{}},
 		{"unknown kind", Config{Target: udp, Kinds: []string{"toaster"}}},
 		{"loss above 1", Config{Target: udp, Loss: 1.5}},
+		{"loss that is no number", Config{Target: udp, Loss: math.NaN()}},
 		{"negative duplicates", Config{Target: udp, Duplicate: -0.1}},
 		{"ack share above 1", Config{Target: udp, Acks: Acks{Share: 2}}},
 		{"negative devices", Config{Target: udp, Devices: -1}},

@@ -58,7 +58,11 @@ func (l *latencies) quantiles(qs ...float64) []time.Duration {
 		rank := int64(q*float64(total) + 0.5)
 		for b, seen := 0, int64(0); b < bucketCount && total > 0; b++ {
 			if seen += counts[b]; seen >= max(rank, 1) {
-				out[i] = time.Duration(min(bucketTop(b), longest)) * time.Microsecond
+				top := min(bucketTop(b), longest)
+				if b == bucketCount-1 {
+					top = longest
+				}
+				out[i] = time.Duration(top) * time.Microsecond
 				break
 			}
 		}

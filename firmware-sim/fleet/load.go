@@ -47,7 +47,7 @@ func (c *LoadConfig) validate() error {
 	switch {
 	case c.Devices < 0 || c.Devices > maxDevices:
 		return fmt.Errorf("%w: %d devices, want 1 to %d", ErrInvalidConfig, c.Devices, maxDevices)
-	case c.Rate < 0:
+	case !isRate(c.Rate):
 		return fmt.Errorf("%w: negative rate", ErrInvalidConfig)
 	case c.Sockets < 0 || c.Sockets > maxSockets:
 		return fmt.Errorf("%w: %d sockets, want 1 to %d", ErrInvalidConfig, c.Sockets, maxSockets)

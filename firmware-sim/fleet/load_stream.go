@@ -29,7 +29,8 @@ type loadStream struct {
 	number           int
 	network, address string
 	devices          []loadDevice
-	turn             int // whose report is next
+	turn             int  // whose report is next
+	ended            bool // the budget is used up
 
 	fields []wire.Field // of the present report: not encoded yet
 	buf    []wire.Field
@@ -83,23 +84,28 @@ func (s *loadStream) send(ctx context.Context, start time.Time, write func() err
 		}
 		n, missed := p.grant(now)
 		s.load.stats.missed.Add(missed)
-		granted := s.load.budget.take(int(n))
-		for left := granted; left > 0; {
+		left := int(n)
+		for left > 0 && !s.ended {
 			left -= s.fill(left, device.TimeOf(now))
 			if err := s.flush(write); err != nil {
 				return err
 			}
 		}
-		if int64(granted) < n {
+		if s.ended {
 			return nil
 		}
+		p.overdraw(int64(-left))
 		if n > 0 && p.rate == 0 {
 			if ctx.Err() != nil {
 				return nil
 			}
 			continue
 		}
-		timer.Reset(p.wait(time.Now()))
+		wait := p.wait(now)
+		if cfg.Duration > 0 {
+			wait = min(wait, start.Add(cfg.Duration).Sub(now))
+		}
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -108,8 +114,8 @@ func (s *loadStream) send(ctx context.Context, start time.Time, write func() err
 	}
 }
 
-// fill encodes up to limit readings, but not more than a burst, and returns how
-// many.
+// fill encodes payloads until they hold so many readings, or a burst is full, and
+// returns how many readings they are. The last payload may go beyond the limit.
 func (s *loadStream) fill(limit int, now device.Time) int {
 	s.arena, s.ends = s.arena[:0], s.ends[:0]
 	stream := s.network == "tcp"
@@ -118,24 +124,25 @@ func (s *loadStream) fill(limit int, now device.Time) int {
 		pack = 1
 	}
 	filled := 0
-	for filled < limit && len(s.arena) < burstBytes && (stream || len(s.ends) < burstDatagrams) {
+	for filled < limit && !s.ended && len(s.arena) < burstBytes && (stream || len(s.ends) < burstDatagrams) {
+		start := len(s.arena)
 		for i := range pack {
-			if filled == limit {
-				break
-			}
-			if i > 0 && s.arena[len(s.arena)-1] != '\n' {
+			if i > 0 && len(s.arena) > start && s.arena[len(s.arena)-1] != '\n' {
 				s.arena = append(s.arena, '\n')
 			}
-			filled += s.message(limit-filled, now, stream)
+			filled += s.message(now, stream)
 		}
-		s.ends = append(s.ends, len(s.arena))
+		if len(s.arena) > start {
+			s.ends = append(s.ends, len(s.arena))
+		}
 	}
 	s.readings += int64(filled)
 	return filled
 }
 
-// message encodes the next message, of at most limit readings.
-func (s *loadStream) message(limit int, now device.Time, stream bool) int {
+// message encodes the next message and returns how many readings it has; none at
+// the end.
+func (s *loadStream) message(now device.Time, stream bool) int {
 	if len(s.fields) == 0 {
 		s.open = &s.devices[s.turn]
 		s.turn = (s.turn + 1) % len(s.devices)
@@ -144,16 +151,19 @@ func (s *loadStream) message(limit int, now device.Time, stream bool) int {
 		s.fields = s.buf
 	}
 	d := s.open
-	n := min(len(s.fields), limit)
+	n := len(s.fields)
 	if batch := s.load.cfg.Batch; batch > 0 {
 		n = min(n, batch)
 	}
+	if s.load.cfg.Seq && d.format == wire.FormatLine {
+		n = min(n, sameMeasurement(s.fields))
+	}
+	if n = s.load.budget.take(n); n == 0 {
+		s.ended = true
+		return 0
+	}
 	m := message{format: d.format, device: d.model.id, at: d.last, fields: s.fields[:n]}
 	if s.load.cfg.Seq {
-		if d.format == wire.FormatLine {
-			n = min(n, sameMeasurement(s.fields))
-			m.fields = s.fields[:n]
-		}
 		d.seq++
 		m.seq, m.hasSeq = d.seq, true
 	}

@@ -59,22 +59,26 @@ func TestOutbox(t *testing.T) {
 	}{
 		{"answered in time", plain, map[int][]int{0: {1}, 9: {-1}}, nil},
 		{
-			"waits double up to the longest, then it gives up", plain, map[int][]int{5: {1}},
+			"waits double up to the longest, then it gives up", plain,
+			map[int][]int{5: {1}},
 			[]string{"15 again 1", "35 again 1", "60 again 1", "85 again 1", "110 give up 1"},
 		},
 		{"answered after a retransmission", plain, map[int][]int{0: {1}, 12: {-1}}, []string{"10 again 1"}},
 		{"answered twice", plain, map[int][]int{0: {1}, 3: {-1}, 4: {-1}}, []string{"4 unknown 1"}},
 		{"answer to nothing", plain, map[int][]int{0: {-9}}, []string{"0 unknown 9"}},
 		{
-			"window counts from the oldest", plain, map[int][]int{0: {1, 2, 3, 4}, 1: {-2, -3, 5}, 2: {-1, 6, 7, 8, 9}, 3: {-6, -7, -8}},
+			"window counts from the oldest", plain,
+			map[int][]int{0: {1, 2, 3, 4}, 1: {-2, -3, 5}, 2: {-1, 6, 7, 8, 9}, 3: {-6, -7, -8}},
 			[]string{"0 no room for 4", "1 no room for 5", "2 no room for 9"},
 		},
 		{
-			"two in the order of sending", plain, map[int][]int{0: {2, 1}, 11: {-1, -2}},
+			"two in the order of sending", plain,
+			map[int][]int{0: {2, 1}, 11: {-1, -2}},
 			[]string{"10 again 2", "10 again 1"},
 		},
 		{
-			"overtaken", quick, map[int][]int{0: {1, 2, 3, 4}, 1: {-2}, 2: {-3}, 3: {-4}, 4: {-1}},
+			"overtaken", quick,
+			map[int][]int{0: {1, 2, 3, 4}, 1: {-2}, 2: {-3}, 3: {-4}, 4: {-1}},
 			[]string{"2 hurry 1"},
 		},
 		{
@@ -83,11 +87,13 @@ func TestOutbox(t *testing.T) {
 			[]string{"1 hurry 1", "3 hurry 11", "3 hurry 12", "3 hurry 13", "3 hurry 14", "3 hurry 15", "4 hurry 16", "4 hurry 1"},
 		},
 		{
-			"overtaken does not shorten or count the waits", quick, map[int][]int{0: {1, 2, 3}, 1: {-2, -3}},
+			"overtaken does not shorten or count the waits", quick,
+			map[int][]int{0: {1, 2, 3}, 1: {-2, -3}},
 			[]string{"1 hurry 1", "10 again 1", "30 again 1", "55 again 1", "80 again 1", "105 give up 1"},
 		},
 		{
-			"the wait follows the answers", adaptive, map[int][]int{0: {1}, 4: {-1}, 10: {2}, 40: {-2}},
+			"the wait follows the answers", adaptive,
+			map[int][]int{0: {1}, 4: {-1}, 10: {2}, 40: {-2}},
 			[]string{"22 again 2"},
 		},
 	}

@@ -31,7 +31,7 @@ func (p *pacer) grant(now time.Time) (n, missed int64) {
 		return unboundedGrant, 0
 	}
 	owed := p.rate*now.Sub(p.start).Seconds() - p.granted
-	if most := p.rate * catchUpOver.Seconds(); owed > most {
+	if most := max(p.rate*catchUpOver.Seconds(), 1); owed > most {
 		missed = int64(owed - most)
 		p.granted += float64(missed)
 		owed = most
@@ -45,6 +45,10 @@ func (p *pacer) grant(now time.Time) (n, missed int64) {
 	p.granted += float64(n)
 	return n, missed
 }
+
+// overdraw counts readings that were sent beyond a grant, because a message is
+// not cut in two.
+func (p *pacer) overdraw(n int64) { p.granted += float64(n) }
 
 // wait returns how long after now the next grant should be asked for.
 func (p *pacer) wait(now time.Time) time.Duration {

@@ -75,9 +75,9 @@ func (c *ReplayConfig) validate() error {
 	switch {
 	case c.UDP != "" && c.TCP != "":
 		return fmt.Errorf("%w: a file is sent over UDP or TCP, not both", ErrInvalidConfig)
-	case c.Speed < 0 || c.Rate < 0 || c.MaxGap < 0 || c.Jitter < 0:
+	case !isRate(c.Speed) || !isRate(c.Rate) || c.MaxGap < 0 || c.Jitter < 0:
 		return fmt.Errorf("%w: negative speed, rate, gap or jitter", ErrInvalidConfig)
-	case min(c.Loss, c.Duplicate, c.Reorder) < 0 || max(c.Loss, c.Duplicate, c.Reorder) > 1:
+	case !isChance(c.Loss) || !isChance(c.Duplicate) || !isChance(c.Reorder):
 		return fmt.Errorf("%w: loss, duplicate and reorder are 0 to 1", ErrInvalidConfig)
 	}
 	return nil

@@ -95,12 +95,16 @@ func TestReplayGroups(t *testing.T) {
 		{"a metric twice", ReplayConfig{}, []string{row("a", "x", 0, "1"), row("a", "x", 0, "2")}, 2},
 		{"too large for a datagram", ReplayConfig{}, []string{row("a", "x", 0, long), row("a", "y", 0, long), row("a", "z", 0, long)}, 3},
 		{
-			"lines with a seq are of one measurement", ReplayConfig{Seq: true, Target: Target{Format: wire.FormatLine}},
-			[]string{row("a", "air.x", 0, "1"), row("a", "air.y", 0, "2"), row("a", "soil.x", 0, "3")}, 2,
+			"lines with a seq are of one measurement",
+			ReplayConfig{Seq: true, Target: Target{Format: wire.FormatLine}},
+			[]string{row("a", "air.x", 0, "1"), row("a", "air.y", 0, "2"), row("a", "soil.x", 0, "3")},
+			2,
 		},
 		{
-			"lines without are not", ReplayConfig{Target: Target{Format: wire.FormatLine}},
-			[]string{row("a", "air.x", 0, "1"), row("a", "air.y", 0, "2"), row("a", "soil.x", 0, "3")}, 1,
+			"lines without are not",
+			ReplayConfig{Target: Target{Format: wire.FormatLine}},
+			[]string{row("a", "air.x", 0, "1"), row("a", "air.y", 0, "2"), row("a", "soil.x", 0, "3")},
+			1,
 		},
 		{"bad lines between", ReplayConfig{}, []string{row("a", "x", 0, "1"), "what?", row("a", "y", 0, "2")}, 1},
 	}

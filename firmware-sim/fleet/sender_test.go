@@ -72,23 +72,31 @@ func TestSenderRetransmits(t *testing.T) {
 		want   Report
 	}{
 		{
-			"answered at once", ack, []time.Duration{0, sec},
-			[]time.Duration{0, sec}, sec,
+			"answered at once", ack,
+			[]time.Duration{0, sec},
+			[]time.Duration{0, sec},
+			sec,
 			Report{Readings: 2, Messages: 2, AskedForAck: 2, Acknowledged: 2},
 		},
 		{
-			"answered the third time", on(3, `{"ack":%d}`), []time.Duration{sec},
-			[]time.Duration{sec, 3 * sec, 7 * sec}, 7 * sec,
+			"answered the third time", on(3, `{"ack":%d}`),
+			[]time.Duration{sec},
+			[]time.Duration{sec, 3 * sec, 7 * sec},
+			7 * sec,
 			Report{Readings: 1, Messages: 1, AskedForAck: 1, Acknowledged: 1, Retransmitted: 2, P50: 6 * sec, P90: 6 * sec, P99: 6 * sec, Max: 6 * sec},
 		},
 		{
-			"never answered", nil, []time.Duration{0},
-			[]time.Duration{0, 2 * sec, 6 * sec, 11 * sec}, 16 * sec,
+			"never answered", nil,
+			[]time.Duration{0},
+			[]time.Duration{0, 2 * sec, 6 * sec, 11 * sec},
+			16 * sec,
 			Report{Readings: 1, Messages: 1, AskedForAck: 1, Unacknowledged: 1, Retransmitted: 3},
 		},
 		{
-			"refused", on(1, `{"error":"syntax","seq":%d}`), []time.Duration{0},
-			[]time.Duration{0}, 0,
+			"refused", on(1, `{"error":"syntax","seq":%d}`),
+			[]time.Duration{0},
+			[]time.Duration{0},
+			0,
 			Report{Readings: 1, Messages: 1, AskedForAck: 1, Refused: map[string]int64{"syntax": 1}},
 		},
 		{
@@ -97,13 +105,17 @@ func TestSenderRetransmits(t *testing.T) {
 					return fmt.Sprintf(`{"error":"overload","seq":%d}`, seq)
 				}
 				return ack(seq, n)
-			}, []time.Duration{0},
-			[]time.Duration{0, 2 * sec}, 2 * sec,
+			},
+			[]time.Duration{0},
+			[]time.Duration{0, 2 * sec},
+			2 * sec,
 			Report{Readings: 1, Messages: 1, AskedForAck: 1, Acknowledged: 1, Retransmitted: 1, Refused: map[string]int64{"overload": 1}, P50: 2 * sec, P90: 2 * sec, P99: 2 * sec, Max: 2 * sec},
 		},
 		{
-			"the window is full", on(2, `{"ack":%d}`), []time.Duration{0, 0, 0, 0, 0, 0},
-			[]time.Duration{0, 0, 0, 0, 2 * sec, 2 * sec, 2 * sec, 2 * sec, 2 * sec, 2 * sec, 4 * sec, 4 * sec}, 4 * sec,
+			"the window is full", on(2, `{"ack":%d}`),
+			[]time.Duration{0, 0, 0, 0, 0, 0},
+			[]time.Duration{0, 0, 0, 0, 2 * sec, 2 * sec, 2 * sec, 2 * sec, 2 * sec, 2 * sec, 4 * sec, 4 * sec},
+			4 * sec,
 			Report{Readings: 6, Messages: 6, AskedForAck: 6, Acknowledged: 6, Retransmitted: 6, P50: 2 * sec, P90: 2 * sec, P99: 2 * sec, Max: 2 * sec},
 		},
 		{
@@ -112,8 +124,10 @@ func TestSenderRetransmits(t *testing.T) {
 					return "what?"
 				}
 				return ack(seq, n)
-			}, []time.Duration{0},
-			[]time.Duration{0, 2 * sec}, 2 * sec,
+			},
+			[]time.Duration{0},
+			[]time.Duration{0, 2 * sec},
+			2 * sec,
 			Report{
 				Readings: 1, Messages: 1, AskedForAck: 1, Acknowledged: 1, Retransmitted: 1, Errors: 1, P50: 2 * sec, P90: 2 * sec, P99: 2 * sec, Max: 2 * sec,
 				FirstErrors: []string{`answer "what?\n": invalid character 'w' looking for beginning of value`},
