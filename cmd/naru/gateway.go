@@ -76,7 +76,7 @@ func (g *gateway) openStore() error {
 		RetainSize:     int64(s.RetainSize),
 		// The feed is made from the open store; nothing is appended before.
 		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
-		Logger:   g.log.With("component", "storage"),
+		Logger:   g.log,
 	})
 	if err != nil {
 		return err

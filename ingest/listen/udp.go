@@ -22,9 +22,11 @@ const (
 	// some more over IPv6. The buffers are that large each, but only the pages
 	// that datagrams fill ever take memory.
 	maxDatagram = 65_527
-	// DefaultReceiveBuffer is what is asked of the kernel. It holds some 10,000
-	// datagrams of 100 bytes, a tenth of a second at 100,000 a second.
-	DefaultReceiveBuffer = 4 << 20
+	// DefaultReceiveBuffer is what is asked of the kernel, which may give less and
+	// takes memory only for what waits. It holds some 40,000 datagrams of 100
+	// bytes: a machine that is busy elsewhere for most of a second at 50,000 a
+	// second loses nothing.
+	DefaultReceiveBuffer = 16 << 20
 
 	// maxReadErrors is how many errors of the socket may follow each other, a
 	// readPause between them, before it is given up.
