@@ -86,8 +86,8 @@ type Acks struct {
 	// Retries is how often a message is sent again before it is given up.
 	// 0 means DefaultAckRetries, a negative number never.
 	Retries int
-	// Window is how many messages ahead of the oldest unacknowledged one a
-	// device may be. 0 means DefaultWindow, in a Replay DefaultReplayWindow.
+	// Window is how many messages of a device may wait for acknowledgements at
+	// once. 0 means DefaultWindow, in a Replay DefaultReplayWindow.
 	Window int
 }
 
@@ -110,7 +110,7 @@ func (a *Acks) policy(i, window int) *ackPolicy {
 	if _, place := math.Modf(float64(i) * (math.Phi - 1)); place >= a.Share {
 		return nil
 	}
-	p := &ackPolicy{timeout: DefaultAckTimeout, longest: longestAckWait, retries: DefaultAckRetries, window: uint64(window)}
+	p := &ackPolicy{timeout: DefaultAckTimeout, longest: longestAckWait, retries: DefaultAckRetries, window: window}
 	if a.Timeout > 0 {
 		p.timeout = a.Timeout
 	}
@@ -118,7 +118,7 @@ func (a *Acks) policy(i, window int) *ackPolicy {
 		p.retries = max(a.Retries, 0)
 	}
 	if a.Window > 0 {
-		p.window = uint64(a.Window)
+		p.window = a.Window
 	}
 	return p
 }

@@ -11,7 +11,7 @@ type ackPolicy struct {
 	timeout time.Duration // until the first retransmission; each further one waits twice as long
 	longest time.Duration // bound of that wait
 	retries int           // retransmissions until the device gives up
-	window  uint64        // how far the newest message may be ahead of the oldest unacknowledged one
+	window  int           // messages that may wait at once
 	// overtaken, when positive, is how many transmissions later than that of a
 	// message the newest answered one is when the message is sent again at once,
 	// as lost. Within one wait it takes four times as many each time, so that
@@ -21,6 +21,10 @@ type ackPolicy struct {
 	// take, between shortest and timeout.
 	shortest time.Duration
 }
+
+// maxAhead is how far the newest message may be ahead of the oldest one that
+// waits: half of how far back the server recognises a retransmission.
+const maxAhead = 2048
 
 // outbox holds the messages that wait for their acknowledgement. It has no clock
 // and sends nothing: its owner asks what is due. It belongs to one goroutine.
@@ -68,7 +72,9 @@ func newOutbox(p ackPolicy) *outbox {
 }
 
 // room reports whether one more message may be under way.
-func (o *outbox) room() bool { return o.next-o.oldest < o.policy.window }
+func (o *outbox) room() bool {
+	return len(o.waiting) < o.policy.window && o.next-o.oldest < maxAhead
+}
 
 // add remembers a message that is sent for the first time. It keeps payload.
 func (o *outbox) add(seq uint64, payload []byte, now time.Time) {

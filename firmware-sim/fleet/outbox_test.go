@@ -67,9 +67,9 @@ func TestOutbox(t *testing.T) {
 		{"answered twice", plain, map[int][]int{0: {1}, 3: {-1}, 4: {-1}}, []string{"4 unknown 1"}},
 		{"answer to nothing", plain, map[int][]int{0: {-9}}, []string{"0 unknown 9"}},
 		{
-			"window counts from the oldest", plain,
-			map[int][]int{0: {1, 2, 3, 4}, 1: {-2, -3, 5}, 2: {-1, 6, 7, 8, 9}, 3: {-6, -7, -8}},
-			[]string{"0 no room for 4", "1 no room for 5", "2 no room for 9"},
+			"window counts what waits", plain,
+			map[int][]int{0: {1, 2, 3, 4}, 1: {-2, 5, 6}, 2: {-1, -3, -5}},
+			[]string{"0 no room for 4", "1 no room for 6"},
 		},
 		{
 			"two in the order of sending", plain,
@@ -104,6 +104,24 @@ func TestOutbox(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestOutboxDoesNotRunAhead(t *testing.T) {
+	t.Parallel()
+	o := newOutbox(ackPolicy{timeout: time.Hour, longest: time.Hour, window: 9})
+	now := time.UnixMilli(0)
+	o.add(0, nil, now)
+	seq := uint64(1)
+	for ; o.room(); seq++ {
+		o.add(seq, nil, now)
+		o.settle(seq, now)
+	}
+	if seq != maxAhead {
+		t.Errorf("%d messages ahead of the oldest, want %d", seq, maxAhead)
+	}
+	if o.settle(0, now); !o.room() {
+		t.Error("no room although nothing waits")
 	}
 }
 

@@ -16,8 +16,7 @@ import (
 // Defaults of a ReplayConfig.
 const (
 	// DefaultReplayWindow fills a small receive buffer, which holds some 256
-	// datagrams, and lies well within the window of the server's memory for
-	// retransmissions.
+	// datagrams.
 	DefaultReplayWindow = 256
 	// DefaultReplayRate is one that a Raspberry Pi takes without loss.
 	DefaultReplayRate = 20_000
