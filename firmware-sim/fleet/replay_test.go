@@ -36,7 +36,7 @@ func runReplay(t *testing.T, cfg ReplayConfig, answer func(uint64, int) string, 
 }
 
 func row(dev, metric string, ms int, value string) string {
-	return fmt.Sprintf("%s,%s,%d,%s", dev, metric, t0+ms, value)
+	return fmt.Sprintf("%s,%s,%d,%s", dev, metric, t0+int64(ms), value)
 }
 
 func TestReplayKeepsKindsAndTimes(t *testing.T) {
