@@ -44,7 +44,7 @@ func TestReplayKeepsKindsAndTimes(t *testing.T) {
 	lines := []string{
 		row("a", "temp", 0, "20.48"), row("a", "count", 0, "7"), row("a", "door", 0, "true"), row("a", "state", 0, "n/a"),
 		row("b", "time", 0, "5"), row("b", "x.value", 0, "6.0360000000000005"), row("b", "note", 0, `"two`+"\nlines\""),
-		row("a", "big", 4, "38732600.0"), fmt.Sprintf("a,big,%d.125,-0.0", t0+5), row("a", "cpu{cpu=cpu0}", 6, "9223372036854775807"),
+		row("a", "big", 4, "38732600.0"), fmt.Sprintf("a,big,%d.125,-0.0", int64(t0+5)), row("a", "cpu{cpu=cpu0}", 6, "9223372036854775807"),
 		row("a", "empty", 6, ""),
 	}
 	ms := func(ms, us int64) device.Time { return device.Time((t0+ms)*1000 + us) }
