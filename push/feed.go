@@ -26,9 +26,10 @@ const (
 	// DefaultRing is how many readings the feed keeps: half a minute at 1,000 a
 	// second, some 4 MB.
 	DefaultRing = 32_768
-	// DefaultGather is how long readings for a busy topic are gathered. Below the
-	// duration of a video frame nobody sees it.
-	DefaultGather = 15 * time.Millisecond
+	// DefaultGather is how long readings for a busy topic are gathered: a write to
+	// a viewer costs far more than a reading in it, and nobody sees the delay of a
+	// video frame.
+	DefaultGather = 20 * time.Millisecond
 	// MaxLimit bounds the readings of a frame that a viewer may ask for: 1 MB of
 	// numbers.
 	MaxLimit = 10_000

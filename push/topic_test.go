@@ -56,11 +56,11 @@ func TestGathering(t *testing.T) {
 		{"at once after quiet", 0, []time.Duration{20 * ms}, []arrival{{20 * ms, "readings s-1: 1"}}},
 		{
 			"together when busy", 0,
-			[]time.Duration{0, 1 * ms, 7 * ms, 14 * ms, 16 * ms, 100 * ms},
+			[]time.Duration{0, 1 * ms, 7 * ms, 19 * ms, 21 * ms, 100 * ms},
 			[]arrival{
 				{0, "readings s-1: 1"},
-				{15 * ms, "readings s-4: 2 3 4"},
-				{30 * ms, "readings s-5: 5"},
+				{20 * ms, "readings s-4: 2 3 4"},
+				{40 * ms, "readings s-5: 5"},
 				{100 * ms, "readings s-6: 6"},
 			},
 		},
