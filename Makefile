@@ -28,11 +28,11 @@ build: page
 
 # The page needs Node.js; without it the gateway serves a small built-in one.
 page:
-	@if command -v npm >/dev/null; then \
+	@if node -e '[a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a === 20 && b >= 19 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null; then \
 	  $(MAKE) --no-print-directory $(PAGE)/dist/index.html; \
 	else \
-	  echo "Node.js with npm is not installed: the gateway will show its small built-in page."; \
-	  echo "For the full page install Node.js 20 or later (Debian: apt install nodejs npm) and run make again."; \
+	  echo "Node.js 20.19 or later with npm is not installed: the gateway will show its small built-in page."; \
+	  echo "For the full page install it (https://nodejs.org, or your distribution's nodejs and npm) and run make again."; \
 	fi
 
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json

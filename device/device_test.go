@@ -178,6 +178,10 @@ func TestSelectorMatch(t *testing.T) {
 		{nil, []string{"*a*b*c"}, "pi", "xxaxxbxxbxxc", true},
 		{nil, []string{"*a*b*c"}, "pi", "xxaxxcxxbxx", false},
 		{[]string{"**"}, nil, "anything", "temp", true},
+		{[]string{""}, []string{""}, "anything", "temp", true},
+		{nil, []string{"temp?"}, "pi", "tempä", true},
+		{nil, []string{"*?"}, "pi", "ä", true},
+		{nil, []string{"??"}, "pi", "ä", false},
 	} {
 		s := selector(t, c.devices, c.metrics)
 		if got := s.Match(device.ID(c.device), device.Metric(c.metric)); got != c.want {
@@ -209,7 +213,7 @@ func TestSelectorForm(t *testing.T) {
 		many[i] = "x"
 	}
 	for name, patterns := range map[string][]string{
-		"65": many, "empty": {""}, "129 bytes": {strings.Repeat("x", 129)},
+		"65": many, "control character": {"a\x00b"}, "129 bytes": {strings.Repeat("x", 129)},
 	} {
 		if _, err := device.NewSelector(patterns, nil); !errors.Is(err, device.ErrInvalid) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Bounds of a Selector: a viewer chooses it, and every reading may be matched
@@ -15,15 +17,15 @@ const (
 
 // Selector says which readings someone wants: those whose device matches one of
 // the device patterns and whose metric matches one of the metric patterns. In a
-// pattern * stands for any run of bytes, ? for any one byte, everything else
-// for itself. The zero Selector wants everything.
+// pattern * stands for any run of characters, ? for any one character, everything else
+// for itself, as in names of UTF-8. The zero Selector wants everything.
 type Selector struct {
 	devices []string // sorted, no duplicates; empty: every device
 	metrics []string
 }
 
 // NewSelector returns the selector of these patterns. No pattern, or the
-// pattern *, means everything.
+// pattern *, means everything; empty patterns are left out.
 func NewSelector(devices, metrics []string) (Selector, error) {
 	d, err := patterns("device", devices)
 	if err != nil {
@@ -44,7 +46,9 @@ func patterns(what string, in []string) ([]string, error) {
 	for _, p := range in {
 		switch {
 		case p == "":
-			return nil, fmt.Errorf("%w %s pattern: empty", ErrInvalid, what)
+			continue // as when the parameter is absent
+		case strings.ContainsFunc(p, unicode.IsControl):
+			return nil, fmt.Errorf("%w %s pattern %q: it holds a control character", ErrInvalid, what, p)
 		case len(p) > MaxPatternLen:
 			return nil, fmt.Errorf("%w %s pattern: %d bytes, at most %d", ErrInvalid, what, len(p), MaxPatternLen)
 		}
@@ -113,7 +117,11 @@ func matchGlob(p, s string) bool {
 		case pi < len(p) && p[pi] == '*':
 			star, mark = pi, si
 			pi++
-		case pi < len(p) && (p[pi] == '?' || p[pi] == s[si]):
+		case pi < len(p) && p[pi] == '?':
+			_, size := utf8.DecodeRuneInString(s[si:])
+			pi++
+			si += size
+		case pi < len(p) && p[pi] == s[si]:
 			pi++
 			si++
 		case star >= 0:

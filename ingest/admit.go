@@ -113,6 +113,9 @@ func (s *Session) admit(a *answer, m *wire.Message, bad error) *RefusalError {
 		if wrong {
 			s.p.gate.wrongClock.Add(int64(kept))
 		}
+	} else if len(d.metrics) == 0 {
+		s.p.gate.forget(d)
+		s.device = nil
 	}
 	return refusal
 }
@@ -123,12 +126,13 @@ func (s *Session) keepLocked(d *deviceState, m *wire.Message, r device.Reading) 
 	w := s.work
 	for i := range m.Fields {
 		f := &m.Fields[i]
-		metric, e := s.p.gate.metricLocked(d, f.Metric)
-		if e == nil {
-			var err error
-			if r.Value, err = f.Value.Admit(); err != nil {
-				e = refuse(BadValue, err)
-			}
+		var metric device.Metric
+		var e *RefusalError
+		if v, err := f.Value.Admit(); err != nil {
+			e = refuse(BadValue, err)
+		} else {
+			r.Value = v
+			metric, e = s.p.gate.metricLocked(d, f.Metric)
 		}
 		if e != nil {
 			if refusal == nil {

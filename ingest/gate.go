@@ -122,6 +122,16 @@ func (g *Gate) device(id []byte, force bool) *deviceState {
 	return d
 }
 
+// forget takes back a device of which nothing has been admitted, so that refused
+// messages do not use up the devices that are taken.
+func (g *Gate) forget(d *deviceState) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.devices[string(d.id)] == d {
+		delete(g.devices, string(d.id))
+	}
+}
+
 // identify returns the state of the device that a message speaks for: the one
 // it names, else ip-<remote address>.
 func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {

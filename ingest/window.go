@@ -14,8 +14,7 @@ const windowBits = 4096
 // that repeats itself.
 const (
 	restartSilence = time.Minute // a smaller seq after such a pause may be a restart
-	restartFirst   = 1           // seqs that a device begins with: 0 or 1 …
-	restartHighest = 16          // … seen when the count was at least this high
+	restartFirst   = 1           // seqs that a device begins with: 0 or 1
 )
 
 // recentPrints is of how many of the last messages the window knows the
@@ -49,7 +48,8 @@ type sighting struct {
 //
 //   - the message's time is later than any before, or
 //   - the seq falls behind the window, or
-//   - it is 0 or 1 again with another content than the first time, or
+//   - it is 0 or 1 again with another content than the first time, and higher ones
+//     have come since, or
 //   - it is smaller than before after a minute of silence, and its content is not
 //     that of a recent message with this seq.
 //
@@ -111,8 +111,7 @@ func (w *window) restarted(s sighting) bool {
 	if w.highest-s.seq >= windowBits {
 		return true
 	}
-	again := s.seq <= restartFirst && w.highest >= restartHighest ||
-		s.seq < w.highest && s.now.Sub(w.lastSeen) > restartSilence
+	again := s.seq < w.highest && (s.seq <= restartFirst || s.now.Sub(w.lastSeen) > restartSilence)
 	if !w.has(s.seq) {
 		// It was lost or overtaken on the way, unless the window began later.
 		return again && s.seq < w.lowest && w.lowest > restartFirst

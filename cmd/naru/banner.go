@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -22,7 +21,7 @@ func (g *gateway) banner(w io.Writer) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  Naru %s\n\n", about.Version)
-	fmt.Fprintf(&b, "  look   http://%s/\n", net.JoinHostPort("127.0.0.1", strconv.Itoa(about.HTTP)))
+	fmt.Fprintf(&b, "  look   http://%s/\n", here(g.httpLn.Addr().String()))
 	switch links := accessLinks(g.httpLn.Addr().String(), g.token); {
 	case len(links) == 0:
 	case g.tokenMade:
@@ -48,7 +47,9 @@ func (g *gateway) banner(w io.Writer) {
 		for _, d := range devices {
 			n += d.Count
 		}
-		kept = fmt.Sprintf("%d readings of %d devices", n, len(devices))
+		if n > 0 {
+			kept = fmt.Sprintf("%d readings of %d devices", n, len(devices))
+		}
 	}
 	fmt.Fprintf(&b, "  data   %s (%s)\n", data, kept)
 	if g.settings.Demo {
@@ -65,14 +66,30 @@ func accessLinks(listen, token string) []string {
 	if err != nil {
 		return nil
 	}
-	if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() {
-		return nil
+	addrs := localAddresses()
+	if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
+		addrs = []string{host}
+		if a.IsLoopback() {
+			return nil
+		}
 	}
 	var links []string
-	for _, a := range localAddresses() {
+	for _, a := range addrs {
 		links = append(links, "http://"+net.JoinHostPort(a, port)+"/?token="+token)
 	}
 	return links
+}
+
+// here returns the listening address as this machine reaches it.
+func here(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // reachable returns this machine's addresses under which a socket bound to a can

@@ -19,6 +19,7 @@ import (
 	"github.com/naru-telemetry/naru/ingest"
 	"github.com/naru-telemetry/naru/ingest/listen"
 	"github.com/naru-telemetry/naru/push/live"
+	"github.com/naru-telemetry/naru/storage"
 )
 
 // settings are what an operator may choose. Each is a flag, an environment
@@ -62,7 +63,10 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.DurationVar(&s.CommitInterval, "commit-interval", time.Second,
 		"how often readings go to the disk; a device that waits for an answer is served sooner")
 	f.DurationVar(&s.RetainAge, "retain-age", 30*24*time.Hour, "how long readings are kept; negative: for ever")
-	s.RetainSize = 160 << 20
+	s.RetainSize = storage.DefaultRetainSize
+	if strconv.IntSize == 32 {
+		s.RetainSize = storage.DefaultRetainSize32
+	}
 	f.Var(&s.RetainSize, "retain-size", "how large the store may grow before the oldest readings go")
 	s.ReceiveBuffer = listen.DefaultReceiveBuffer
 	f.Var(&s.ReceiveBuffer, "receive-buffer", "receive buffer asked of the kernel for datagrams")
@@ -226,6 +230,9 @@ func editDistance(a, b string) int {
 // maxReceiveBuffer is the largest round size that the system call's 32 bits hold.
 const maxReceiveBuffer = 1 << 30
 
+// maxRetainSize keeps the store's file within what can be mapped and scanned.
+const maxRetainSize = 64 << 30
+
 // check refuses what no package downstream can make sense of.
 func (s *settings) check() error {
 	positive := map[string]int{
@@ -245,6 +252,8 @@ func (s *settings) check() error {
 		return errors.New("retain-age: want a duration such as 720h, or a negative one for ever")
 	case s.RetainSize < 8<<20:
 		return fmt.Errorf("retain-size: want at least 8MiB, not %v", &s.RetainSize)
+	case s.RetainSize > maxRetainSize:
+		return fmt.Errorf("retain-size: want at most 64GiB, not %v", &s.RetainSize)
 	case s.ReceiveBuffer > maxReceiveBuffer:
 		return fmt.Errorf("receive-buffer: want at most 1GiB, not %v", &s.ReceiveBuffer)
 	case s.Idle < time.Second:

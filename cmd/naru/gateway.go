@@ -127,7 +127,7 @@ func (g *gateway) openPush() error {
 		// Long answers move their deadline with every write.
 		WriteTimeout:   time.Minute,
 		MaxHeaderBytes: 32 << 10,
-		ErrorLog:       slog.NewLogLogger(g.log.With("component", "http").Handler(), slog.LevelDebug),
+		ErrorLog:       slog.NewLogLogger(g.log.With("component", "http").Handler(), slog.LevelWarn),
 	}
 	return nil
 }

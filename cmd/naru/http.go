@@ -29,7 +29,7 @@ func (g *gateway) routes(guard *auth.Guard) http.Handler {
 // healthz says whether what is taken can be kept.
 func (g *gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 	if err := g.store.Healthy(); err != nil {
-		g.log.Debug("health was asked for while commits fail", "err", err)
+		g.log.Debug("health was asked for while commits fail", "error", err)
 		http.Error(w, "readings cannot be written to the disk", http.StatusServiceUnavailable)
 		return
 	}

@@ -75,6 +75,7 @@ func (c *gatewayCollector) collectPush(out chan<- prometheus.Metric, counter, ga
 	counter("pushed_frames_total", "Messages handed to viewers.", float64(p.Frames))
 	gauge("subscriptions", "Open subscriptions.", float64(p.Subscriptions))
 	gauge("topics", "Distinct selections of the open subscriptions.", float64(p.Topics))
+	counter("viewers_refused_total", "Viewers turned away because there were too many.", float64(c.live.Refused()))
 	for _, t := range live.Techniques() {
 		now, total := c.live.Viewers(t)
 		out <- prometheus.MustNewConstMetric(viewersDesc, prometheus.GaugeValue, float64(now), t.String())
@@ -92,6 +93,8 @@ func (c *gatewayCollector) collectStore(counter, gauge func(string, string, floa
 	counter("batch_bytes_total", "Encoded readings committed, in bytes.", float64(s.BatchBytes))
 	counter("trimmed_readings_total", "Readings dropped by retention.", float64(s.Trimmed))
 	counter("damaged_batches_total", "Batches that could not be read.", float64(s.Damaged))
+	counter("damaged_entries_total", "Entries of the catalogue that could not be read.", float64(s.DamagedNames))
+	counter("store_put_aside_total", "Damaged files that were put aside at the start.", float64(s.FilesPutAside))
 	gauge("pending_readings", "Readings that wait for a commit.", float64(s.Pending))
 	gauge("store_file_bytes", "Size of the store's file.", float64(s.FileBytes))
 	gauge("store_used_bytes", "Part of the store's file that holds something.", float64(s.UsedBytes))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -92,7 +93,8 @@ func (g *gateway) run(ctx context.Context) error {
 	}
 	errs = append(errs, g.store.Close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		errs = append([]error{cause}, errs...)
+		// The part that failed has returned it too.
+		errs = append([]error{cause}, slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, cause) })...)
 	}
 	return errors.Join(errs...)
 }

@@ -88,7 +88,7 @@ func newTokenCommand(environ []string) *cobra.Command {
 		}
 		links := accessLinks(s.HTTP, t)
 		if len(links) == 0 { // what lies before the gateway, such as a proxy, needs the token too
-			links = append(links, "http://"+s.HTTP+"/?token="+t)
+			links = append(links, "http://"+here(s.HTTP)+"/?token="+t)
 		}
 		for _, link := range links {
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), link); err != nil {

@@ -40,7 +40,7 @@ broke.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, kv := range environ {
-				if t, ok := strings.CutPrefix(kv, "NARU_TOKEN="); ok && o.token == "" {
+				if t, ok := strings.CutPrefix(kv, "NARU_TOKEN="); ok && o.token == "" && !strings.Contains(o.url, "token=") {
 					o.token = t
 				}
 			}

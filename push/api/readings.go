@@ -143,11 +143,11 @@ func (a *API) readings(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 	case !written && r.Context().Err() == nil:
-		a.cfg.Logger.Error("readings could not be read", "err", err)
+		a.cfg.Logger.Error("readings could not be read", "error", err)
 		fail(w, http.StatusInternalServerError, "the store cannot be read")
 	default:
 		if r.Context().Err() == nil {
-			a.cfg.Logger.Warn("an answer was broken off", "path", "/api/v1/readings", "err", err)
+			a.cfg.Logger.Warn("an answer was broken off", "path", "/api/v1/readings", "error", err)
 		}
 		panic(http.ErrAbortHandler) // the server closes the connection without a word
 	}
@@ -167,10 +167,11 @@ func (a *API) count(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
+	q.Limit = 0
 	n, err := a.cfg.Readings.Count(r.Context(), q)
 	if err != nil {
 		if r.Context().Err() == nil {
-			a.cfg.Logger.Error("readings could not be counted", "err", err)
+			a.cfg.Logger.Error("readings could not be counted", "error", err)
 			fail(w, http.StatusInternalServerError, "the store cannot be read")
 		}
 		return

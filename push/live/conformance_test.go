@@ -298,8 +298,8 @@ func TestSlowViewer(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
 		for _, c := range []struct{ query, want string }{
-			{"device=", "invalid device pattern: empty"},
-			{"metric=a&metric=", "invalid metric pattern: empty"},
+			{"device=a%00b", `invalid device pattern "a\x00b": it holds a control character`},
+			{"metric=a&metric=%0a", `invalid metric pattern "\n": it holds a control character`},
 			{"after=x", "after: malformed cursor: want <store>-<offset>"},
 			{"after=s-x", "after: malformed cursor: the offset is no number"},
 			{"last=0", "last: want a number from 1 to 1000"},

@@ -190,7 +190,8 @@ func TestPollingAnswers(t *testing.T) {
 			{"after=s-2&wait=10s", "", "readings s-2", 10 * time.Second},
 			{"after=s-2&wait=10s&device=a", "b/x", "readings s-3", 10 * time.Second},
 			{"after=s-3&wait=10s&device=a", "a/x", "readings s-4: 4", time.Second},
-			{"wait=10s", "a/x", "readings s-5: 5", time.Second},
+			{"wait=10s", "", "readings s-4", 0},
+			{"after=s-4&wait=10s", "a/x", "readings s-5: 5", time.Second},
 			{"after=s-5&wait=10m", "", "readings s-5", maxWait},
 			{"after=s-9&wait=10s", "", "reset s-5 unknown cursor", 0},
 			{"last=1&limit=1", "", "readings s-3: 3", 0},
@@ -244,7 +245,7 @@ func TestPollingViewerLeaves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(conn, "GET /api/v1/live?wait=50s HTTP/1.1\r\nHost: gateway\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "GET /api/v1/live?after=s-0&wait=50s HTTP/1.1\r\nHost: gateway\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -76,6 +76,7 @@ type Handler struct {
 	maxViewers int64
 	log        *slog.Logger
 
+	refused atomic.Int64
 	total   atomic.Int64
 	viewers [techniques]atomic.Int64
 	served  [techniques]atomic.Int64
@@ -119,6 +120,9 @@ func (h *Handler) Wait(ctx context.Context) error {
 	}
 }
 
+// Refused returns how many viewers were turned away because there were too many.
+func (h *Handler) Refused() int64 { return h.refused.Load() }
+
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.open.Add(1)
 	defer h.open.Done()
@@ -131,6 +135,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if h.total.Add(1) > h.maxViewers {
 		h.total.Add(-1)
+		h.refused.Add(1)
 		w.Header().Set("Retry-After", "5")
 		fail(w, http.StatusServiceUnavailable, "too many viewers")
 		return
@@ -151,7 +156,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sub, err := h.feed.Subscribe(r.Context(), req.options)
 	if err != nil {
 		if r.Context().Err() == nil {
-			h.log.Error("subscription failed", "technique", req.technique.String(), "err", err)
+			h.log.Error("subscription failed", "technique", req.technique.String(), "error", err)
 			fail(w, http.StatusInternalServerError, storeFailed)
 		}
 		return
@@ -198,6 +203,9 @@ func parse(r *http.Request) (request, error) {
 		return request{}, err
 	}
 	req.technique = technique(r, req.wait)
+	if req.options.After == nil {
+		req.wait = 0 // who asks for the cursor gets it at once
+	}
 	if req.technique < LongPolling {
 		req.options.Limit = 0 // it bounds an answer, and these have none
 	}

@@ -24,7 +24,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, sub *push.Subscri
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, push.ErrClosed), frame == nil && err == nil:
 		frame = push.Empty(sub.Cursor())
 	case err != nil:
-		h.log.Error("poll failed", "err", err)
+		h.log.Error("poll failed", "error", err)
 		fail(w, http.StatusInternalServerError, storeFailed)
 		return
 	}

@@ -72,7 +72,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, sub *push.Subsc
 			continue // silent
 		}
 		if !errors.Is(err, push.ErrClosed) && !errors.Is(err, errGone) && r.Context().Err() == nil {
-			h.log.Error("a stream was broken off", "err", err)
+			h.log.Error("a stream was broken off", "error", err)
 			panic(http.ErrAbortHandler) // so that the viewer does not take it for an orderly end
 		}
 		return

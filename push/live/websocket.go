@@ -103,7 +103,7 @@ func (c *wsViewer) serve(o push.Options) {
 	case errors.Is(err, push.ErrClosed):
 		c.goodbye(websocket.StatusGoingAway, "the server is stopping")
 	case !errors.Is(err, errGone) && ctx.Err() == nil:
-		c.h.log.Error("a stream was broken off", "technique", WebSocket.String(), "err", err)
+		c.h.log.Error("a stream was broken off", "technique", WebSocket.String(), "error", err)
 		c.goodbye(websocket.StatusInternalError, storeFailed)
 	}
 	_ = c.ws.CloseNow() // closed already, or the viewer is gone
@@ -235,7 +235,7 @@ func (c *wsViewer) handle(ctx context.Context, kind websocket.MessageType, b []b
 	}
 	if err := c.subscribe(ctx, o); err != nil {
 		if ctx.Err() == nil {
-			c.h.log.Error("subscription failed", "technique", WebSocket.String(), "err", err)
+			c.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
 		}
 		return errors.New(storeFailed)
 	}

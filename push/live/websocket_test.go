@@ -45,7 +45,7 @@ func TestSubscribeMessage(t *testing.T) {
 		{"an array", `[]`, []string{`error want {"type":"subscribe","device":[…],"metric":[…],"after":"…"}`}, []string{"readings s-5: 4"}},
 		{"a wrong type", `{"type":"subscribe","device":"a"}`, []string{`error device: unexpected string`}, []string{"readings s-5: 4"}},
 		{"a wrong element", `{"type":"subscribe","metric":[1]}`, []string{`error metric: unexpected number`}, []string{"readings s-5: 4"}},
-		{"an empty pattern", `{"type":"subscribe","device":[""]}`, []string{`error invalid device pattern: empty`}, []string{"readings s-5: 4"}},
+		{"a bad pattern", `{"type":"subscribe","device":["a\u0000b"]}`, []string{`error invalid device pattern "a\x00b": it holds a control character`}, []string{"readings s-5: 4"}},
 		{"a bad cursor", `{"type":"subscribe","after":"s"}`, []string{`error after: malformed cursor: want <store>-<offset>`}, []string{"readings s-5: 4"}},
 		{"too many", `{"type":"subscribe","last":1001}`, []string{`error last: want a number from 1 to 1000`}, []string{"readings s-5: 4"}},
 		{"below none", `{"type":"subscribe","last":-1}`, []string{`error last: want a number from 1 to 1000`}, []string{"readings s-5: 4"}},

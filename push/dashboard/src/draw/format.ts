@@ -38,7 +38,8 @@ export function number(v: number, decimals = decimalsOf(v)): string {
 
 /** A number on an axis whose marks are so far apart. */
 export function mark(v: number, apart: number): string {
-  const decimals = Math.max(0, Math.ceil(-Math.log10(apart) - 1e-9));
+  let decimals = Math.max(0, Math.ceil(-Math.log10(apart) - 1e-9));
+  while (decimals < 7 && Math.abs(apart - Number(apart.toFixed(decimals))) > apart / 1000) decimals++;
   return decimals > 6 ? v.toExponential(2) : formatter(decimals).format(v);
 }
 
