@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 // watchOptions are the flags of naru watch.
 type watchOptions struct {
 	url, token      string
+	envToken        string // NARU_TOKEN, which goes behind the flag and the address
 	devices         []string
 	metrics         []string
 	lines, jsonText bool
@@ -40,8 +42,8 @@ broke.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, kv := range environ {
-				if t, ok := strings.CutPrefix(kv, "NARU_TOKEN="); ok && o.token == "" && !strings.Contains(o.url, "token=") {
-					o.token = t
+				if t, ok := strings.CutPrefix(kv, "NARU_TOKEN="); ok {
+					o.envToken = t
 				}
 			}
 			return watch(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -94,9 +96,7 @@ func watch(ctx context.Context, o watchOptions, stdout, stderr io.Writer) error 
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return &usageError{fmt.Errorf("url: want something like http://192.168.1.20:7780, not %q", o.url)}
 	}
-	if t := base.Query().Get("token"); t != "" && o.token == "" {
-		o.token = t
-	}
+	o.token = cmp.Or(o.token, base.Query().Get("token"), o.envToken)
 	var v view = &lineView{w: stdout, stderr: stderr, json: o.jsonText}
 	if f, ok := stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !o.lines && !o.jsonText {
 		table := newTableView(f)

@@ -174,18 +174,12 @@ func (t *TCP) messages(ctx context.Context, s *stream, h Handler, buf []byte, at
 		return buf, nil
 	}
 	long := &cutOff{reason: ingest.TooLong, detail: fmt.Sprintf("a line or item exceeds %d bytes", MaxLine), payload: buf}
-	if isBinary(buf) {
+	if wire.IsCBOR(buf) {
 		return nil, long // nothing tells where the next item begins
 	}
 	t.Refuse(s.peer, long.reason, long.detail, long.payload)
 	s.skipping = true
 	return nil, nil
-}
-
-// isBinary reports whether buf begins with a CBOR item: with an array, a map, or
-// the tag by which CBOR describes itself.
-func isBinary(buf []byte) bool {
-	return buf[0] >= 0x80 && buf[0] <= 0xbf || bytes.HasPrefix(buf, []byte("\xd9\xd9\xf7"))
 }
 
 // reply queues an answer and a newline. A peer that does not read its answers

@@ -75,7 +75,7 @@ func (d *Decoder) Next() bool {
 		case d.midLine: // what follows a JSON text on its line
 			d.decodeLine()
 			return true
-		case isCBOR(d.buf[d.pos:]):
+		case IsCBOR(d.buf[d.pos:]):
 			if d.decodeCBOR() {
 				return true
 			}
@@ -100,8 +100,9 @@ func (d *Decoder) Message() (*Message, error) {
 	return &d.msg, nil
 }
 
-// isCBOR reports whether b begins with a CBOR array, map or self-description.
-func isCBOR(b []byte) bool {
+// IsCBOR reports whether b, which is not empty, begins with a CBOR array, map or
+// self-description.
+func IsCBOR(b []byte) bool {
 	return b[0] >= 0x80 && b[0] <= 0xbf || b[0] == selfDescription[0] && bytes.HasPrefix(b, []byte(selfDescription))
 }
 

@@ -21,7 +21,7 @@ func Frame(buf []byte) (int, error) {
 	if rest := buf[skip:]; len(rest) < len(selfDescription) && strings.HasPrefix(selfDescription, string(rest)) {
 		return skip, nil
 	}
-	if isCBOR(buf[skip:]) {
+	if IsCBOR(buf[skip:]) {
 		n, err := itemLen(buf[skip:])
 		if n == 0 {
 			return skip, err
@@ -30,7 +30,7 @@ func Frame(buf []byte) (int, error) {
 	}
 	// Lines up to the last newline, but not over the beginning of a CBOR item.
 	end := 0
-	for at := skip; at < len(buf) && !isCBOR(buf[at:]); {
+	for at := skip; at < len(buf) && !IsCBOR(buf[at:]); {
 		i := bytes.IndexByte(buf[at:], '\n')
 		if i < 0 {
 			break

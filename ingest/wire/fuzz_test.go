@@ -26,7 +26,7 @@ func FuzzDecode(f *testing.F) {
 		var want []string
 		var d Decoder
 		for line := range bytes.SplitSeq(in, []byte("\n")) {
-			if start := bytes.TrimLeft(line, " \t\r\x00"); len(start) > 0 && isCBOR(start) {
+			if start := bytes.TrimLeft(line, " \t\r\x00"); len(start) > 0 && IsCBOR(start) {
 				return // an item may hold newlines
 			}
 			d.Reset(line, true)

@@ -146,7 +146,7 @@ func FuzzLineOracle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		// Where both begin to read: what Naru passes over or takes for another
 		// format is none of the peer's.
-		if len(in) == 0 || strings.IndexByte(" \t\r\n\x00#{[", in[0]) >= 0 || isCBOR(in) || bytes.HasPrefix(in, []byte(byteOrderMark)) {
+		if len(in) == 0 || strings.IndexByte(" \t\r\n\x00#{[", in[0]) >= 0 || IsCBOR(in) || bytes.HasPrefix(in, []byte(byteOrderMark)) {
 			return
 		}
 		peer := lineprotocol.NewDecoderWithBytes(in)

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/push"
 )
 
 // Readings is where readings are read from.
@@ -97,7 +98,7 @@ func New(cfg Config) *API {
 		a.mux.HandleFunc(path, get(handle))
 	}
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusNotFound, "no such resource")
+		push.Refuse(w, http.StatusNotFound, "no such resource")
 	})
 	return a
 }
@@ -108,7 +109,7 @@ func get(handle http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)
-			fail(w, http.StatusMethodNotAllowed, "want GET")
+			push.Refuse(w, http.StatusMethodNotAllowed, "want GET")
 			return
 		}
 		handle(w, r)
@@ -180,18 +181,18 @@ func (a *API) devices(w http.ResponseWriter, _ *http.Request) {
 func (a *API) device(w http.ResponseWriter, r *http.Request) {
 	id, err := device.ParseID(r.PathValue("id"))
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	info, ok := a.cfg.Catalog.Device(id)
 	if !ok {
-		fail(w, http.StatusNotFound, "no such device: "+string(id))
+		push.Refuse(w, http.StatusNotFound, "no such device: "+string(id))
 		return
 	}
 	out := a.describe(info)
 	sel, err := device.NewSelector([]string{string(id)}, nil)
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	for _, s := range a.cfg.Catalog.Series(sel) {
@@ -204,7 +205,7 @@ func (a *API) device(w http.ResponseWriter, r *http.Request) {
 func (a *API) series(w http.ResponseWriter, r *http.Request) {
 	q, err := parseQuery(r, a.cfg.Now())
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	out := []seriesJSON{}
@@ -271,11 +272,4 @@ func isText(b []byte) bool {
 func reply(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // fails only when the viewer is gone
-}
-
-func fail(w http.ResponseWriter, status int, msg string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	body := append([]byte(`{"error":`), device.AppendJSONString(nil, strings.ToValidUTF8(msg, "\ufffd"))...)
-	_, _ = w.Write(append(body, '}', '\n'))
 }

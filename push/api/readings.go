@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/push"
 )
 
 const (
@@ -112,12 +113,12 @@ func encodingOf(r *http.Request) (encoding, error) {
 func (a *API) readings(w http.ResponseWriter, r *http.Request) {
 	q, err := parseQuery(r, a.cfg.Now())
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	enc, err := encodingOf(r)
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", enc.contentType())
@@ -144,7 +145,7 @@ func (a *API) readings(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 	case !written && r.Context().Err() == nil:
 		a.cfg.Logger.Error("readings could not be read", "error", err)
-		fail(w, http.StatusInternalServerError, "the store cannot be read")
+		push.Refuse(w, http.StatusInternalServerError, "the store cannot be read")
 	default:
 		if r.Context().Err() == nil {
 			a.cfg.Logger.Warn("an answer was broken off", "path", "/api/v1/readings", "error", err)
@@ -164,7 +165,7 @@ func write(w http.ResponseWriter, out *http.ResponseController, b []byte) error 
 func (a *API) count(w http.ResponseWriter, r *http.Request) {
 	q, err := parseQuery(r, a.cfg.Now())
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	q.Limit = 0
@@ -172,7 +173,7 @@ func (a *API) count(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		if r.Context().Err() == nil {
 			a.cfg.Logger.Error("readings could not be counted", "error", err)
-			fail(w, http.StatusInternalServerError, "the store cannot be read")
+			push.Refuse(w, http.StatusInternalServerError, "the store cannot be read")
 		}
 		return
 	}

@@ -130,20 +130,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		fail(w, http.StatusMethodNotAllowed, "want GET")
+		push.Refuse(w, http.StatusMethodNotAllowed, "want GET")
 		return
 	}
 	if h.total.Add(1) > h.maxViewers {
 		h.total.Add(-1)
 		h.refused.Add(1)
 		w.Header().Set("Retry-After", "5")
-		fail(w, http.StatusServiceUnavailable, "too many viewers")
+		push.Refuse(w, http.StatusServiceUnavailable, "too many viewers")
 		return
 	}
 	defer h.total.Add(-1)
 	req, err := parse(r)
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	h.viewers[req.technique].Add(1)
@@ -157,7 +157,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		if r.Context().Err() == nil {
 			h.log.Error("subscription failed", "technique", req.technique.String(), "error", err)
-			fail(w, http.StatusInternalServerError, storeFailed)
+			push.Refuse(w, http.StatusInternalServerError, storeFailed)
 		}
 		return
 	}
@@ -285,11 +285,4 @@ func wait(s string) (time.Duration, error) {
 		return 0, errors.New("wait: want a duration such as 25s")
 	}
 	return min(d, maxWait), nil
-}
-
-func fail(w http.ResponseWriter, status int, msg string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	body := append([]byte(`{"error":`), device.AppendJSONString(nil, strings.ToValidUTF8(msg, "\ufffd"))...)
-	_, _ = w.Write(append(body, '}', '\n'))
 }

@@ -25,7 +25,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, sub *push.Subscri
 		frame = push.Empty(sub.Cursor())
 	case err != nil:
 		h.log.Error("poll failed", "error", err)
-		fail(w, http.StatusInternalServerError, storeFailed)
+		push.Refuse(w, http.StatusInternalServerError, storeFailed)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

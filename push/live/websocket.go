@@ -49,7 +49,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request)
 	})
 	if err != nil {
 		if shake.refused != 0 {
-			fail(w, shake.refused, strings.TrimPrefix(err.Error(), "failed to accept WebSocket connection: "))
+			push.Refuse(w, shake.refused, strings.TrimPrefix(err.Error(), "failed to accept WebSocket connection: "))
 		}
 		return
 	}
