@@ -1,5 +1,7 @@
 package device
 
+import "time"
+
 // Query asks the log for stored readings. The zero Query asks for all of them,
 // oldest first.
 type Query struct {
@@ -37,4 +39,29 @@ type Info struct {
 	Count int64
 	// LastTime and LastReceived belong to the reading with the highest offset.
 	LastTime, LastReceived Time
+}
+
+// HistoryQuery asks for the numeric readings of the selected series, summed up
+// in buckets of time.
+type HistoryQuery struct {
+	Selector Selector
+	// From and To bound the device's time: From <= Time < To. A zero From is the
+	// oldest reading kept, a zero To lies behind the newest.
+	From, To Time
+	// Points is how many buckets a series may have at most, from 1.
+	Points int
+}
+
+// History is one series summed up in buckets. Buckets without readings are left
+// out, so that the slices may be shorter than the range divided by Step; all
+// have the same length.
+type History struct {
+	Series
+	// Step is the length of a bucket.
+	Step time.Duration
+	// Start is where each bucket begins, a multiple of Step since the epoch,
+	// ascending.
+	Start         []Time
+	Min, Max, Avg []float64
+	Count         []int64
 }
