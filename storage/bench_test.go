@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 // fleet makes readings of typical sensors: packets of four metrics from many
@@ -276,7 +277,7 @@ func BenchmarkWrittenBytes(b *testing.B) {
 			pages = l.db.Stats().TxStats
 			readings := float64(b.N * n)
 			// The meta page is written by each commit, and not counted there.
-			b.ReportMetric((float64(pages.GetPageAlloc()-start)+float64(b.N*pageSize))/readings, "page-B/reading")
+			b.ReportMetric((float64(pages.GetPageAlloc()-start)+float64(b.N*boltfile.PageSize))/readings, "page-B/reading")
 			b.ReportMetric(float64(writtenByProcess(b)-io)/readings, "io-B/reading")
 			b.ReportMetric(float64(l.Stats().BatchBytes-batches)/readings, "batch-B/reading")
 		})

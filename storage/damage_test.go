@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 // sound makes a store of 40 batches of 25 readings and returns its folder and
@@ -90,15 +91,15 @@ func TestPutAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	zeroed := bytes.Clone(good)
-	clear(zeroed[2*pageSize:])
+	clear(zeroed[2*boltfile.PageSize:])
 	for name, content := range map[string][]byte{
 		"text":                   []byte("not a database\n"),
 		"long text":              bytes.Repeat([]byte("not a database\n"), 10_000),
 		"one byte":               {0},
-		"truncated in the metas": good[:pageSize+100],
-		"truncated to the metas": good[:2*pageSize],
-		"truncated in the tree":  good[:5*pageSize+17],
-		"both metas zero":        append(make([]byte, 2*pageSize), good[2*pageSize:]...),
+		"truncated in the metas": good[:boltfile.PageSize+100],
+		"truncated to the metas": good[:2*boltfile.PageSize],
+		"truncated in the tree":  good[:5*boltfile.PageSize+17],
+		"both metas zero":        append(make([]byte, 2*boltfile.PageSize), good[2*boltfile.PageSize:]...),
 		"all but the metas zero": zeroed,
 		"another bbolt database": other,
 	} {
@@ -124,7 +125,7 @@ func TestPutAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			// A foreign database is looked into, which bbolt does in place.
-			if !bytes.HasPrefix(kept, content[:min(len(content), pageSize)]) {
+			if !bytes.HasPrefix(kept, content[:min(len(content), boltfile.PageSize)]) {
 				t.Error("the file put aside was changed")
 			}
 			if !strings.Contains(said.String(), "put aside") {
@@ -295,7 +296,7 @@ func TestFlippedBits(t *testing.T) {
 	for _, r := range all {
 		known[r] = true
 	}
-	used := 40 * pageSize // the file is longer than what is in it
+	used := 40 * boltfile.PageSize // the file is longer than what is in it
 	rng := rand.New(rand.NewPCG(21, 22))
 	rounds := 150
 	if testing.Short() {
@@ -307,7 +308,7 @@ func TestFlippedBits(t *testing.T) {
 		for range 1 + rng.IntN(3) {
 			at := rng.IntN(min(used, len(bad)))
 			if rng.IntN(2) == 0 { // heads of pages and their elements
-				at = at/pageSize*pageSize + rng.IntN(80)
+				at = at/boltfile.PageSize*boltfile.PageSize + rng.IntN(80)
 			}
 			bad[at] ^= 1 << rng.IntN(8)
 		}
@@ -357,11 +358,11 @@ func FuzzStructure(f *testing.F) {
 	f.Add(uint16(2), uint16(8), []byte{1})
 	f.Add(uint16(3), uint16(16), []byte{0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(_ *testing.T, page, at uint16, patch []byte) {
-		bad := bytes.Clone(good[:min(len(good), 64*pageSize)])
-		from := int(page%64)*pageSize + int(at)%pageSize
+		bad := bytes.Clone(good[:min(len(good), 64*boltfile.PageSize)])
+		from := int(page%64)*boltfile.PageSize + int(at)%boltfile.PageSize
 		if from < len(bad) {
 			copy(bad[from:], patch)
 		}
-		_ = checkStructure(bytes.NewReader(bad), int64(len(good)))
+		_ = boltfile.CheckStructure(bytes.NewReader(bad), int64(len(good)))
 	})
 }

@@ -8,16 +8,13 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 // The buckets of hot.db. Every value but a log batch, which has its own
@@ -37,14 +34,9 @@ var (
 
 const (
 	formatVersion = 1
-	// pageSize is the same on every kernel, so that a file can move from one
-	// with 16 KiB pages to another, and a commit stays small.
-	pageSize = 4096
 	// allocSize is by how much the file grows at a time.
-	allocSize = 4 << 20
-	// lockTimeout is how long to wait for another process to let go.
-	lockTimeout = time.Second
-	storeIDLen  = 8
+	allocSize  = 4 << 20
+	storeIDLen = 8
 )
 
 // openFile opens or creates the database and replays it. A file whose
@@ -54,10 +46,10 @@ func (l *Log) openFile() error {
 		return err
 	}
 	err := l.openOnce()
-	if !errors.Is(err, errStructure) {
+	if !errors.Is(err, boltfile.ErrStructure) {
 		return err
 	}
-	aside, renameErr := putAside(l.path, time.Now())
+	aside, renameErr := boltfile.PutAside(l.path, time.Now())
 	if renameErr != nil {
 		return errors.Join(err, renameErr)
 	}
@@ -67,121 +59,27 @@ func (l *Log) openFile() error {
 	return l.openOnce()
 }
 
-// openOnce turns panics, which damaged pages can cause in bbolt, into
-// errStructure.
 func (l *Log) openOnce() (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errStructure, p)
-		}
-		if err != nil {
-			_ = l.releaseFile() // err is the one that matters
+		if err != nil && l.db != nil {
+			_ = l.db.Close() // err is the one that matters
 		}
 	}()
-	l.cat, l.db, l.file = newCatalog(), nil, nil
+	l.cat, l.db = newCatalog(), nil
 	_, statErr := os.Stat(l.path)
-	if err := l.openBolt(); err != nil {
+	maxSize := int(l.cfg.RetainSize) + sizeHeadroom
+	l.db, err = boltfile.Open(l.path, boltfile.Options{
+		NoFreelist: true, MaxSize: maxSize, Mmap: maxSize, Grow: allocSize,
+	})
+	if err != nil {
 		return err
 	}
 	if errors.Is(statErr, fs.ErrNotExist) {
-		if err := syncDir(l.cfg.Dir); err != nil {
+		if err := boltfile.SyncDir(l.cfg.Dir); err != nil {
 			return err
 		}
 	}
 	return l.load()
-}
-
-func (l *Log) openBolt() error {
-	maxSize := int(l.cfg.RetainSize) + sizeHeadroom
-	opt := bolt.Options{
-		Timeout:        lockTimeout,
-		PageSize:       pageSize,
-		NoFreelistSync: true,
-		FreelistType:   bolt.FreelistMapType,
-		MaxSize:        maxSize,
-		// Statistics stay on: they alone tell how many pages are free, and
-		// retention by size goes by the pages in use.
-		OpenFile: l.openChecked,
-	}
-	if runtime.GOOS != "windows" { // which would make the file that large
-		// A commit that has to map a larger file waits for all readers.
-		opt.InitialMmapSize = maxSize
-	}
-	db, err := bolt.Open(l.path, 0o600, &opt)
-	switch {
-	case errors.Is(err, berrors.ErrTimeout), errors.Is(err, errLocked):
-		return fmt.Errorf("%w (%s)", ErrInUse, l.path)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum):
-		return fmt.Errorf("%w: %w", errStructure, err)
-	case err != nil:
-		return err
-	}
-	db.AllocSize = allocSize
-	l.db = db
-	return nil
-}
-
-// openChecked opens the file for bbolt. It takes the lock that bbolt takes
-// right after, on the same descriptor, so that no other process writes while
-// the structure is checked.
-func (l *Log) openChecked(name string, flag int, mode os.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(name, flag, mode)
-	if err != nil {
-		return nil, err
-	}
-	if err := lockFile(f, lockTimeout); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	info, err := f.Stat()
-	if err == nil && info.Size() > 0 {
-		err = checkStructure(f, info.Size())
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	l.file = f
-	return f, nil
-}
-
-// releaseFile gives the file and its lock up. After a panic bbolt may still
-// hold its own locks, so that only the descriptor can be closed.
-func (l *Log) releaseFile() error {
-	switch {
-	case l.db != nil && !l.writer.broken:
-		return l.db.Close()
-	case l.file != nil:
-		return l.file.Close()
-	}
-	return nil
-}
-
-// putAside renames a file out of the way, without replacing another.
-func putAside(path string, now time.Time) (string, error) {
-	aside := path + ".corrupt-" + now.UTC().Format("20060102T150405Z")
-	for n := 2; ; n++ {
-		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
-			break
-		} else if err != nil {
-			return "", err
-		}
-		aside = fmt.Sprintf("%s.corrupt-%s-%d", path, now.UTC().Format("20060102T150405Z"), n)
-	}
-	if err := os.Rename(path, aside); err != nil {
-		return "", err
-	}
-	return aside, syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // where a folder cannot be synced
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // load reads or makes the buckets, and reserves offsets for this run.
@@ -194,18 +92,18 @@ func (l *Log) load() error {
 		}
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
-			return fmt.Errorf("%w: not a store of readings", errStructure)
+			return fmt.Errorf("%w: not a store of readings", boltfile.ErrStructure)
 		}
 		format, ok := getMeta(meta, keyFormat, 4)
 		if !ok {
-			return fmt.Errorf("%w: format", errStructure)
+			return fmt.Errorf("%w: format", boltfile.ErrStructure)
 		}
 		if v := binary.LittleEndian.Uint32(format); v > formatVersion {
 			return fmt.Errorf("%w: version %d, known %d", ErrNewerFormat, v, formatVersion)
 		}
 		for _, name := range [][]byte{bucketCat, bucketLast, bucketLog} {
 			if tx.Bucket(name) == nil {
-				return fmt.Errorf("%w: no bucket %q", errStructure, name)
+				return fmt.Errorf("%w: no bucket %q", boltfile.ErrStructure, name)
 			}
 		}
 		if err := l.loadStoreID(meta); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"path/filepath"
@@ -12,9 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 // Errors that a caller may branch on.
@@ -26,9 +24,9 @@ var (
 	// ErrTooLarge says that a batch can never fit, however long one waits.
 	ErrTooLarge = errors.New("storage: batch too large")
 	// ErrInUse says that another process has the data folder open.
-	ErrInUse = errors.New("data folder is in use by another process")
+	ErrInUse = boltfile.ErrInUse
 	// ErrNewerFormat says that a newer version of the program wrote the file.
-	ErrNewerFormat = errors.New("file has a newer format than this program knows")
+	ErrNewerFormat = boltfile.ErrNewerFormat
 )
 
 // Defaults and bounds of a Config.
@@ -137,8 +135,7 @@ func setDefault[T comparable](v *T, d T) {
 type Log struct {
 	cfg       Config
 	path      string
-	db        *bolt.DB
-	file      io.Closer // the database's file, to give it up when bbolt cannot
+	db        *boltfile.DB
 	storeID   string
 	maxBytes  int // of pending rows
 	clock     clockGuard
@@ -232,7 +229,7 @@ func (l *Log) Close() error {
 	}
 	err := l.commit(commitClose)
 	l.commitMu.Lock()
-	err = errors.Join(err, l.releaseFile())
+	err = errors.Join(err, l.db.Close())
 	l.commitMu.Unlock()
 	l.mu.Lock()
 	l.announceLocked() // waiters see that the log is closed

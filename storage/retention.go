@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 const (
@@ -126,7 +127,7 @@ func (l *Log) doomed(tx *bolt.Tx, cur *bolt.Cursor, job *commitJob, minimum int6
 			sure = len(keys)
 			job.dropped.floor = end
 		}
-		size := int64(len(k) + len(v) + elementLen)
+		size := int64(len(k) + len(v) + boltfile.ElementLen)
 		excess -= size
 		allowance -= size
 	}
@@ -140,7 +141,7 @@ func (l *Log) doomed(tx *bolt.Tx, cur *bolt.Cursor, job *commitJob, minimum int6
 // are those that the last commit left.
 func (l *Log) usedBytes(tx *bolt.Tx) int64 {
 	s := l.db.Stats()
-	used := tx.Size() - int64(s.FreePageN+s.PendingPageN)*pageSize
+	used := tx.Size() - int64(s.FreePageN+s.PendingPageN)*boltfile.PageSize
 	l.stats.used.Store(used)
 	return used
 }

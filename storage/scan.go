@@ -2,8 +2,6 @@ package storage
 
 import (
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -102,15 +100,8 @@ type chunk struct {
 // whether its rows are needed; errStop ends the scan before it.
 type visit func(b *batch) (rows bool, err error)
 
-// view runs fn in a read transaction. A panic in bbolt, which a page that went
-// bad since the opening can cause, becomes an error.
-func (l *Log) view(fn func(log *bolt.Bucket) error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errStructure, p)
-		}
-	}()
+// view runs fn in a read transaction.
+func (l *Log) view(fn func(log *bolt.Bucket) error) error {
 	return l.db.View(func(tx *bolt.Tx) error { return fn(tx.Bucket(bucketLog)) })
 }
 

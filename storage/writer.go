@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 const (
@@ -28,10 +28,6 @@ const (
 	idleCheck = time.Minute
 )
 
-// errBroken says that bbolt panicked while it wrote. Nothing can be committed
-// any more; the next opening checks the file.
-var errBroken = errors.New("store cannot be written until it is opened again")
-
 // writerState belongs to whoever holds commitMu.
 type writerState struct {
 	enc     []byte // encoded batches of one commit
@@ -39,7 +35,6 @@ type writerState struct {
 	scratch []byte
 	rows    []byte // of a batch being trimmed
 	failing bool
-	broken  bool
 	// trimFirst says that the file was full: space is freed before anything
 	// is added.
 	trimFirst bool
@@ -68,7 +63,7 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		err := l.commit(commitDue)
-		if errors.Is(err, errBroken) {
+		if errors.Is(err, boltfile.ErrBroken) {
 			return fmt.Errorf("storage: run: %w", err)
 		}
 		if err == nil {
@@ -80,7 +75,7 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 	var err error
 	for range lastTries {
-		if err = l.commit(commitAll); err == nil || errors.Is(err, errBroken) {
+		if err = l.commit(commitAll); err == nil || errors.Is(err, boltfile.ErrBroken) {
 			break
 		}
 		wait(context.WithoutCancel(ctx), retry)
@@ -132,9 +127,6 @@ const (
 func (l *Log) commit(mode commitMode) error {
 	l.commitMu.Lock()
 	defer l.commitMu.Unlock()
-	if l.writer.broken {
-		return errBroken
-	}
 	l.mu.Lock()
 	l.sealLocked()
 	job := commitJob{
@@ -182,14 +174,14 @@ func (l *Log) write(job *commitJob) error {
 	}
 	if w.trimFirst {
 		trim := commitJob{last: job.last}
-		err := l.update(func(tx *bolt.Tx) error { return l.trim(tx, &trim, minTrim) })
+		err := l.db.Update(func(tx *bolt.Tx) error { return l.trim(tx, &trim, minTrim) })
 		if err != nil {
 			return err
 		}
 		w.trimFirst = false
 		l.forget(&trim.dropped)
 	}
-	return l.update(func(tx *bolt.Tx) error {
+	return l.db.Update(func(tx *bolt.Tx) error {
 		if err := l.trim(tx, job, 0); err != nil {
 			return err
 		}
@@ -229,19 +221,6 @@ func (l *Log) put(tx *bolt.Tx, job *commitJob) error {
 		return nil
 	}
 	return putMeta(meta, keyBound, binary.LittleEndian.AppendUint64(nil, job.bound))
-}
-
-// update runs fn in a read-write transaction. A panic in bbolt, which a page
-// that went bad since the opening can cause, ends all writing.
-func (l *Log) update(fn func(*bolt.Tx) error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			l.writer.broken = true
-			err = fmt.Errorf("%w: %v", errBroken, p)
-		}
-	}()
-	return l.db.Update(fn)
 }
 
 // finish brings memory up to what is on disk now, and wakes the waiters.

@@ -1,4 +1,4 @@
-package storage
+package boltfile
 
 import (
 	"bytes"
@@ -26,8 +26,9 @@ const (
 	boltMagic   = 0xED0CDAED
 	boltVersion = 2
 
-	pageHead    = 16
-	metaLen     = 64
+	pageHead = 16
+	metaLen  = 64
+	// elementLen is what a page needs for each key beside key and value.
 	elementLen  = 16
 	bucketHead  = 16
 	flagBranch  = 0x01
@@ -38,23 +39,30 @@ const (
 	maxPageSize = 1 << 16
 )
 
-// errStructure is wrapped by errors that say that a file cannot be opened
+// ErrStructure is wrapped by errors that say that a file cannot be opened
 // because its structure is damaged or not bbolt's.
-var errStructure = errors.New("damaged structure")
+var ErrStructure = errors.New("damaged structure")
 
-// checkStructure walks over all pages of a bbolt file of this size and reports
+// CheckStructure walks over all pages of a bbolt file of this size and reports
 // the first that bbolt would stumble over.
-func checkStructure(f io.ReaderAt, size int64) error {
-	meta, err := readMeta(f, size)
+func CheckStructure(f io.ReaderAt, size int64) error {
+	meta, err := checkMeta(f, size)
 	if err != nil {
 		return err
 	}
-	if meta.pages > uint64(size)/uint64(meta.pageSize) {
-		return fmt.Errorf("%w: %d bytes, want %d pages of %d", errStructure, size, meta.pages, meta.pageSize)
-	}
-	w := pageWalk{file: f, meta: meta, seen: make(bitmap, meta.pages/64+1)}
+	w := pageWalk{file: f, meta: meta, seen: make(pageSet, meta.pages/64+1)}
 	_, err = w.page(meta.root, 0, nil, nil)
 	return err
+}
+
+// checkMeta reports whether the file has a sound meta page, and the length that
+// it tells.
+func checkMeta(f io.ReaderAt, size int64) (boltMeta, error) {
+	meta, err := readMeta(f, size)
+	if err == nil && meta.pages > uint64(size)/uint64(meta.pageSize) {
+		err = fmt.Errorf("%w: %d bytes, want %d pages of %d", ErrStructure, size, meta.pages, meta.pageSize)
+	}
+	return meta, err
 }
 
 type boltMeta struct {
@@ -85,7 +93,7 @@ func readMeta(f io.ReaderAt, size int64) (best boltMeta, err error) {
 		}
 	}
 	if !found {
-		return best, fmt.Errorf("%w: no sound meta page", errStructure)
+		return best, fmt.Errorf("%w: no sound meta page", ErrStructure)
 	}
 	return best, nil
 }
@@ -111,11 +119,14 @@ func metaAt(f io.ReaderAt, at int64) (m boltMeta, ok bool, err error) {
 	return m, sane, nil
 }
 
+// pageSet is a set of pages, a bit each.
+type pageSet []uint64
+
 // pageWalk visits the pages of a tree depth first.
 type pageWalk struct {
 	file io.ReaderAt
 	meta boltMeta
-	seen bitmap
+	seen pageSet
 	free [][]byte // buffers of pages that were visited
 }
 
@@ -124,7 +135,7 @@ type pageWalk struct {
 // nil means any. It returns the last key. A tree of depth 32 is damaged.
 func (w *pageWalk) page(id uint64, depth int, lo, hi []byte) (last []byte, err error) {
 	if id < 2 || id >= w.meta.pages || depth > maxDepth {
-		return nil, fmt.Errorf("%w: reference to page %d", errStructure, id)
+		return nil, fmt.Errorf("%w: reference to page %d", ErrStructure, id)
 	}
 	var head [pageHead]byte
 	if err := w.read(head[:], id, 0); err != nil {
@@ -132,11 +143,11 @@ func (w *pageWalk) page(id uint64, depth int, lo, hi []byte) (last []byte, err e
 	}
 	h := parsePageHead(head[:])
 	if h.id != id || h.overflow >= w.meta.pages-id || h.flags != flagBranch && h.flags != flagLeaf {
-		return nil, fmt.Errorf("%w: head of page %d", errStructure, id)
+		return nil, fmt.Errorf("%w: head of page %d", ErrStructure, id)
 	}
 	for p := id; p <= id+h.overflow; p++ {
-		if w.seen.has(uint32(p)) {
-			return nil, fmt.Errorf("%w: page %d is used twice", errStructure, p)
+		if w.seen[p/64]>>(p%64)&1 == 1 {
+			return nil, fmt.Errorf("%w: page %d is used twice", ErrStructure, p)
 		}
 		w.seen[p/64] |= 1 << (p % 64)
 	}
@@ -183,7 +194,7 @@ func (w *pageWalk) buffer(n int) []byte {
 func (h *pageHeader) part(buf []byte, i int, pos, n uint32) ([]byte, error) {
 	from := int64(pageHead) + int64(i)*elementLen + int64(pos)
 	if from < int64(pageHead)+int64(h.count)*elementLen || from+int64(n) > int64(len(buf)) {
-		return nil, fmt.Errorf("%w: element %d of page %d", errStructure, i, h.id)
+		return nil, fmt.Errorf("%w: element %d of page %d", ErrStructure, i, h.id)
 	}
 	return buf[from : from+int64(n)], nil
 }
@@ -193,14 +204,14 @@ func (h *pageHeader) part(buf []byte, i int, pos, n uint32) ([]byte, error) {
 func (h *pageHeader) inOrder(i int, key, before, hi []byte) error {
 	c := bytes.Compare(before, key)
 	if c > 0 || c == 0 && i > 0 || hi != nil && bytes.Compare(key, hi) >= 0 {
-		return fmt.Errorf("%w: key %d of page %d is out of order", errStructure, i, h.id)
+		return fmt.Errorf("%w: key %d of page %d is out of order", ErrStructure, i, h.id)
 	}
 	return nil
 }
 
 func (w *pageWalk) branch(buf []byte, h pageHeader, depth int, lo, hi []byte) ([]byte, error) {
 	if h.count == 0 || pageHead+h.count*elementLen > len(buf) {
-		return nil, fmt.Errorf("%w: elements of page %d", errStructure, h.id)
+		return nil, fmt.Errorf("%w: elements of page %d", ErrStructure, h.id)
 	}
 	e := binary.NativeEndian
 	key := func(i int) ([]byte, error) {
@@ -234,7 +245,7 @@ func (w *pageWalk) branch(buf []byte, h pageHeader, depth int, lo, hi []byte) ([
 // bucket, which holds no other buckets.
 func (w *pageWalk) leaf(buf []byte, h pageHeader, depth int, lo, hi []byte) ([]byte, error) {
 	if pageHead+h.count*elementLen > len(buf) {
-		return nil, fmt.Errorf("%w: elements of page %d", errStructure, h.id)
+		return nil, fmt.Errorf("%w: elements of page %d", ErrStructure, h.id)
 	}
 	e := binary.NativeEndian
 	last := lo
@@ -250,7 +261,7 @@ func (w *pageWalk) leaf(buf []byte, h pageHeader, depth int, lo, hi []byte) ([]b
 		}
 		from := int64(pos) + int64(keyLen)
 		if from > math.MaxUint32 {
-			return nil, fmt.Errorf("%w: value %d of page %d", errStructure, i, h.id)
+			return nil, fmt.Errorf("%w: value %d of page %d", ErrStructure, i, h.id)
 		}
 		v, err := h.part(buf, i, uint32(from), valueLen)
 		if err != nil {
@@ -260,7 +271,7 @@ func (w *pageWalk) leaf(buf []byte, h pageHeader, depth int, lo, hi []byte) ([]b
 		case flags == flagBucket && depth >= 0:
 			err = w.bucket(v, h, depth)
 		case flags != 0:
-			err = fmt.Errorf("%w: flags %#x of element %d of page %d", errStructure, flags, i, h.id)
+			err = fmt.Errorf("%w: flags %#x of element %d of page %d", ErrStructure, flags, i, h.id)
 		}
 		if err != nil {
 			return nil, err
@@ -273,7 +284,7 @@ func (w *pageWalk) leaf(buf []byte, h pageHeader, depth int, lo, hi []byte) ([]b
 // bucket checks the bucket whose header, and perhaps whose only page, is v.
 func (w *pageWalk) bucket(v []byte, h pageHeader, depth int) error {
 	if len(v) < bucketHead {
-		return fmt.Errorf("%w: bucket in page %d", errStructure, h.id)
+		return fmt.Errorf("%w: bucket in page %d", ErrStructure, h.id)
 	}
 	if root := binary.NativeEndian.Uint64(v); root != 0 {
 		_, err := w.page(root, depth+1, nil, nil)
@@ -281,11 +292,11 @@ func (w *pageWalk) bucket(v []byte, h pageHeader, depth int) error {
 	}
 	inline := v[bucketHead:]
 	if len(inline) < pageHead {
-		return fmt.Errorf("%w: inline bucket in page %d", errStructure, h.id)
+		return fmt.Errorf("%w: inline bucket in page %d", ErrStructure, h.id)
 	}
 	ih := parsePageHead(inline)
 	if ih.id != 0 || ih.overflow != 0 || ih.flags != flagLeaf {
-		return fmt.Errorf("%w: inline bucket in page %d", errStructure, h.id)
+		return fmt.Errorf("%w: inline bucket in page %d", ErrStructure, h.id)
 	}
 	ih.id = h.id // for the messages
 	_, err := w.leaf(inline, ih, -1, nil, nil)
