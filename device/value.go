@@ -87,6 +87,26 @@ func CheckText[T ~string | ~[]byte](b T) error {
 // Kind returns the value's type.
 func (v Value) Kind() Kind { return v.kind }
 
+// Bits returns what tells apart the values of one kind but text: the bits of the
+// float64 or int64, or 0 and 1.
+func (v Value) Bits() uint64 { return v.bits }
+
+// FromBits returns the value of this kind, which is not text, that Bits belong to.
+func FromBits(k Kind, bits uint64) Value { return Value{kind: k, bits: bits} }
+
+// Number returns the value as a float64, true as 1; false says that it is a text.
+func (v Value) Number() (float64, bool) {
+	switch v.kind {
+	case KindFloat:
+		return v.Float(), true
+	case KindInt:
+		return float64(v.Int()), true
+	case KindBool:
+		return float64(v.bits), true
+	}
+	return 0, false
+}
+
 // Float returns the number of a KindFloat value.
 func (v Value) Float() float64 { return math.Float64frombits(v.bits) }
 

@@ -94,6 +94,9 @@ func (l *Log) place(rs []device.Reading, size int) error {
 		return nil
 	}
 	l.stats.appended.Add(int64(len(rs)))
+	if l.unflushed > l.cfg.MaxUnflushed/pressShare {
+		l.press()
+	}
 	if l.pendingSince.IsZero() {
 		l.pendingSince = time.Now()
 		l.signal()
@@ -113,7 +116,7 @@ func (l *Log) placeOneLocked(id uint32, r *device.Reading) {
 	}
 	if s.gen != l.gen {
 		prev := s.head
-		if prev <= l.floor {
+		if prev <= l.logFloor {
 			prev = 0
 		}
 		s.gen, s.index, s.head = l.gen, int32(l.open.addSeries(id, prev)), l.open.first
@@ -123,6 +126,9 @@ func (l *Log) placeOneLocked(id uint32, r *device.Reading) {
 	l.pendingBytes += len(l.open.rows) - before
 	l.pending++
 	s.count++
+	s.fresh.add(l.next, r.Time, r.Value)
+	s.dev.fresh.add(l.next, r.Time)
+	l.unflushed++
 	name := &l.cat.names[id-1]
 	s.last = device.Stored{Offset: l.next, Reading: device.Reading{
 		Device: name.Device, Metric: name.Metric, Time: r.Time, Received: r.Received, Value: r.Value,
@@ -147,7 +153,7 @@ func (l *Log) sealLocked() {
 // fitsLocked reports whether n more readings may be appended. The caller
 // holds mu.
 func (l *Log) fitsLocked(n int) bool {
-	return l.pending+n <= l.cfg.MaxPending && l.next+uint64(n)-1 <= l.bound
+	return l.pending+n <= l.cfg.MaxPending && l.next+uint64(n)-1 <= l.bound && l.unflushed+n <= l.cfg.MaxUnflushed
 }
 
 func (l *Log) halfFullLocked() bool {
@@ -172,6 +178,9 @@ func (l *Log) Room(ctx context.Context, n int) error {
 			return nil
 		}
 		l.hurryLocked()
+		if l.unflushed+n > l.cfg.MaxUnflushed {
+			l.press()
+		}
 		committed := l.committed
 		l.mu.Unlock()
 		select {

@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/s2"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 // # The log batch, version 1
@@ -63,7 +64,7 @@ const (
 // errDamaged is wrapped by every decoding error.
 var errDamaged = errors.New("damaged batch")
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var castagnoli = boltfile.Castagnoli
 
 // batch is the decoded header of a log batch and its rows. The zero batch may
 // be reused with parse.

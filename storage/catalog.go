@@ -14,7 +14,7 @@ type catalog struct {
 	ids     map[device.Series]uint32
 	names   []device.Series // by id − 1; zero for an id whose entry is lost
 	state   []seriesState   // by id − 1
-	devices map[device.ID][]uint32
+	devices map[device.ID]*deviceState
 	// written is how many of names are in the file.
 	written int
 }
@@ -27,10 +27,24 @@ type seriesState struct {
 	gen   uint32        // Log.gen of the batch that index belongs to
 	index int32         // in that batch's dictionary
 	hint  uint8         // decimal exponent of the last float
+	dev   *deviceState
+	// fresh is what is in no block yet, beside what a flush is writing.
+	fresh, flushing column
+}
+
+// deviceState is what is known of a device. Its number stands for it in the
+// files of the history.
+type deviceState struct {
+	id     device.ID
+	number uint32
+	series []uint32 // ids, ascending
+	// fresh sums up the columns of the series, and flushing those that a flush
+	// is writing.
+	fresh, flushing head
 }
 
 func newCatalog() catalog {
-	return catalog{ids: map[device.Series]uint32{}, devices: map[device.ID][]uint32{}}
+	return catalog{ids: map[device.Series]uint32{}, devices: map[device.ID]*deviceState{}}
 }
 
 // id returns the id of the series and gives it one when it is new; false when
@@ -55,7 +69,13 @@ func (c *catalog) add(s device.Series) {
 	}
 	id := uint32(len(c.names))
 	c.ids[s] = id
-	c.devices[s.Device] = append(c.devices[s.Device], id)
+	d := c.devices[s.Device]
+	if d == nil {
+		d = &deviceState{id: s.Device, number: id}
+		c.devices[s.Device] = d
+	}
+	d.series = append(d.series, id)
+	c.state[id-1].dev = d
 }
 
 // wanted returns the ids of the series that sel matches, in no order.
@@ -70,23 +90,25 @@ func (c *catalog) wanted(sel device.Selector) []uint32 {
 	}
 	if names, exact := sel.Devices(); exact {
 		for _, d := range names {
-			add(c.devices[d])
+			if d := c.devices[d]; d != nil {
+				add(d.series)
+			}
 		}
 		return ids
 	}
-	for d, of := range c.devices {
-		if sel.MatchDevice(d) {
-			add(of)
+	for id, d := range c.devices {
+		if sel.MatchDevice(id) {
+			add(d.series)
 		}
 	}
 	return ids
 }
 
 // info sums up a device from its series.
-func (c *catalog) info(d device.ID, ids []uint32) (device.Info, bool) {
-	info := device.Info{ID: d}
+func (c *catalog) info(d *deviceState) (device.Info, bool) {
+	info := device.Info{ID: d.id}
 	newest := uint64(0)
-	for _, id := range ids {
+	for _, id := range d.series {
 		s := &c.state[id-1]
 		if s.last.Offset == 0 {
 			continue
@@ -106,8 +128,8 @@ func (l *Log) Devices() []device.Info {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	out := make([]device.Info, 0, len(l.cat.devices))
-	for d, ids := range l.cat.devices {
-		if info, ok := l.cat.info(d, ids); ok {
+	for _, d := range l.cat.devices {
+		if info, ok := l.cat.info(d); ok {
 			out = append(out, info)
 		}
 	}
@@ -119,7 +141,10 @@ func (l *Log) Devices() []device.Info {
 func (l *Log) Device(id device.ID) (device.Info, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.cat.info(id, l.cat.devices[id])
+	if d := l.cat.devices[id]; d != nil {
+		return l.cat.info(d)
+	}
+	return device.Info{}, false
 }
 
 // Series returns the series that sel matches, sorted by device and metric. A

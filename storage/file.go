@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,11 +29,17 @@ var (
 	keyStore  = []byte("store")  // the store id
 	keyBound  = []byte("bound")  // u64: offsets up to here may have been handed out
 	keyFloor  = []byte("floor")  // u64: offsets up to here were dropped by retention
-	keyClean  = []byte("clean")  // 0 or 1: bound is the last offset handed out
+	// keyFlushed is u64: readings up to here are in the files of the history, or
+	// were dropped.
+	keyFlushed = []byte("flushed")
+	// keyKin are the ids of the stores whose files of the history are taken for
+	// the store's own, one behind the other.
+	keyKin   = []byte("kin")
+	keyClean = []byte("clean") // 0 or 1: bound is the last offset handed out
 )
 
 const (
-	formatVersion = 1
+	formatVersion = 2
 	// allocSize is by how much the file grows at a time.
 	allocSize  = 4 << 20
 	storeIDLen = 8
@@ -62,12 +68,13 @@ func (l *Log) openFile() error {
 func (l *Log) openOnce() (err error) {
 	defer func() {
 		if err != nil && l.db != nil {
+			l.files.closeAll()
 			_ = l.db.Close() // err is the one that matters
 		}
 	}()
 	l.cat, l.db = newCatalog(), nil
 	_, statErr := os.Stat(l.path)
-	maxSize := int(l.cfg.RetainSize) + sizeHeadroom
+	maxSize := int(l.cfg.LogSize) + sizeHeadroom
 	l.db, err = boltfile.Open(l.path, boltfile.Options{
 		NoFreelist: true, MaxSize: maxSize, Mmap: maxSize, Grow: allocSize,
 	})
@@ -109,6 +116,10 @@ func (l *Log) load() error {
 		if err := l.loadStoreID(meta); err != nil {
 			return err
 		}
+		if err := l.loadNames(tx, meta); err != nil {
+			return err
+		}
+		l.age.load(meta, l.cfg.Now())
 		l.replay(tx)
 		return l.loadOffsets(tx, meta)
 	})
@@ -138,10 +149,57 @@ func (l *Log) loadStoreID(meta *bolt.Bucket) error {
 	return putMeta(meta, keyStore, []byte(l.storeID))
 }
 
+// loadNames reads the catalogue and the files of the history. A store whose
+// catalogue is empty takes any files: they may be all that damage has left.
+func (l *Log) loadNames(tx *bolt.Tx, meta *bolt.Bucket) error {
+	names := l.replayCatalog(tx.Bucket(bucketCat))
+	kin := []string{l.storeID}
+	if text, ok := boltfile.Unseal(keyKin, meta.Get(keyKin)); ok {
+		for id := range slices.Chunk(text, storeIDLen) {
+			kin = append(kin, string(id))
+		}
+	}
+	if len(names.byID) == 0 {
+		kin = nil
+	}
+	if err := l.loadShelf(names, kin); err != nil {
+		return err
+	}
+	if kin == nil {
+		if err := l.adoptKin(meta); err != nil {
+			return err
+		}
+	}
+	return l.fillCatalog(names, tx.Bucket(bucketCat))
+}
+
+// adoptKin notes the stores that the files of the history are from.
+func (l *Log) adoptKin(meta *bolt.Bucket) error {
+	var kin []string
+	for _, v := range l.shelf.volumes() {
+		if id := v.meta.Store; len(id) == storeIDLen && id != l.storeID && !slices.Contains(kin, id) {
+			kin = append(kin, id)
+		}
+	}
+	if kin == nil {
+		return nil
+	}
+	l.cfg.Logger.Warn("the history of another store is taken over", "stores", kin)
+	return putMeta(meta, keyKin, []byte(strings.Join(kin, "")))
+}
+
 // loadOffsets finds where counting goes on: right after the last offset when
 // the file was closed cleanly, otherwise above everything that was reserved.
 func (l *Log) loadOffsets(tx *bolt.Tx, meta *bolt.Bucket) error {
 	last := max(l.durable.Load(), l.floor)
+	for _, p := range l.shelf.periods {
+		for _, v := range []*volume{p.sealed, p.cold} {
+			if v != nil {
+				_, hi := v.bounds()
+				last = max(last, hi)
+			}
+		}
+	}
 	bound, ok := getMeta(meta, keyBound, 8)
 	switch {
 	case ok:
@@ -161,44 +219,30 @@ func (l *Log) loadOffsets(tx *bolt.Tx, meta *bolt.Bucket) error {
 		}
 		last += 2 * offsetStep
 	}
+	if k, _ := tx.Bucket(bucketLog).Cursor().First(); k == nil {
+		l.logFloor = last
+	}
 	l.next, l.bound = last+1, last+offsetStep
 	l.taken = last
 	l.durable.Store(last)
 	if err := putMeta(meta, keyClean, []byte{0}); err != nil {
 		return err
 	}
-	return putMeta(meta, keyBound, binary.LittleEndian.AppendUint64(nil, l.bound))
+	return putMeta(meta, keyBound, le64(l.bound))
 }
 
 // putMeta stores a value with its checksum.
 func putMeta(b *bolt.Bucket, key, value []byte) error {
-	return b.Put(key, sealValue(key, value))
+	return b.Put(key, boltfile.Seal(key, value))
 }
 
 // getMeta returns the value of this key if it is there, sound and n bytes long.
 func getMeta(b *bolt.Bucket, key []byte, n int) ([]byte, bool) {
-	v, ok := unsealValue(key, b.Get(key))
+	v, ok := boltfile.Unseal(key, b.Get(key))
 	return v, ok && len(v) == n
 }
 
-// sealValue returns value with the CRC32C of key and value in front.
-func sealValue(key, value []byte) []byte {
-	out := make([]byte, 4, 4+len(value))
-	binary.LittleEndian.PutUint32(out, valueSum(key, value))
-	return append(out, value...)
-}
-
-func unsealValue(key, sealed []byte) ([]byte, bool) {
-	if len(sealed) < 4 {
-		return nil, false
-	}
-	v := sealed[4:]
-	return v, binary.LittleEndian.Uint32(sealed) == valueSum(key, v)
-}
-
-func valueSum(key, value []byte) uint32 {
-	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
-}
+func le64(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 
 func offsetKey(o uint64) []byte { return binary.BigEndian.AppendUint64(nil, o) }
 

@@ -3,7 +3,9 @@ package storage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -39,22 +41,28 @@ func (l *Log) Latest(ctx context.Context, sel device.Selector, n int) (rs []devi
 	t := latest{
 		scan:    scan{log: l, snapshot: l.snapshotLocked()},
 		missing: make(map[uint32]int, len(ids)),
+		counts:  make(map[uint32]int64, len(ids)),
 		here:    newBitmap(nil, len(l.cat.names)),
 	}
 	for _, id := range ids {
 		s := &l.cat.state[id-1]
 		switch {
 		case s.last.Offset == 0: // in the catalogue only
-		case n == 1 || s.count == 0 || s.head <= l.floor:
+		case n == 1 || s.count == 0:
 			rs = append(rs, s.last)
 		default:
-			t.missing[id] = int(min(int64(n), s.count))
-			t.heads.push(link{key: s.head, id: id})
+			t.missing[id], t.counts[id] = n, s.count
+			if s.head > l.logFloor {
+				t.heads.push(link{key: s.head, id: id})
+			}
 		}
 	}
 	l.mu.RUnlock()
 
 	if err := t.follow(ctx); err != nil {
+		return nil, 0, fmt.Errorf("storage: latest: %w", err)
+	}
+	if err := t.inBlocks(ctx, sel); err != nil {
 		return nil, 0, fmt.Errorf("storage: latest: %w", err)
 	}
 	rs = append(rs, t.found...)
@@ -68,12 +76,92 @@ func (l *Log) Latest(ctx context.Context, sel device.Selector, n int) (rs []devi
 type latest struct {
 	scan
 	heads   links
-	missing map[uint32]int // by series id
+	missing map[uint32]int   // by series id
+	counts  map[uint32]int64 // readings that are kept, by series id
 	found   []device.Stored
 	here    bitmap // series that are looked for in the batch at hand
 	skip    []int  // how many of their rows are older than wanted, by dictionary index
 	batch   batch
 	value   []byte
+}
+
+// expect lowers what is missing to what there is below the log. What the log has
+// twice of a series and time counts once.
+func (t *latest) expect() {
+	type key struct {
+		device.Series
+		device.Time
+	}
+	ids := make(map[device.Series]uint32, len(t.missing))
+	for id, n := range t.missing {
+		if n > 0 {
+			ids[t.names[id-1]] = id
+		}
+	}
+	seen := map[key]bool{}
+	for i := range t.found {
+		r := &t.found[i]
+		k := key{device.Series{Device: r.Device, Metric: r.Metric}, r.Time}
+		if id, ok := ids[k.Series]; ok && !seen[k] {
+			seen[k] = true
+			t.counts[id]--
+		}
+	}
+	for id, n := range t.missing {
+		if int64(n) > t.counts[id] {
+			t.missing[id] = int(max(t.counts[id], 0))
+		}
+	}
+}
+
+// maxLatestLooked bounds the readings of blocks that are looked at for series that
+// seldom have one.
+const maxLatestLooked = 1 << 20
+
+// inBlocks takes what is older than the log of the series that are still short of
+// readings.
+func (t *latest) inBlocks(ctx context.Context, sel device.Selector) error {
+	t.expect()
+	short := 0
+	for _, n := range t.missing {
+		if n > 0 {
+			short++
+		}
+	}
+	if short == 0 {
+		return nil
+	}
+	p, err := t.log.picture(sel, math.MinInt64, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	p.head = max(t.logFloor, t.floor)
+	p.narrow(func(id uint32) bool { return t.missing[id] > 0 })
+	ids := map[device.Series]uint32{}
+	for id, n := range t.missing {
+		if n > 0 {
+			ids[t.names[id-1]] = id
+		}
+	}
+	looked := 0
+	err = newArrival(p, &device.Query{Desc: true}).each(ctx, func(r *device.Stored) error {
+		id := ids[device.Series{Device: r.Device, Metric: r.Metric}]
+		if t.missing[id] > 0 {
+			t.found = append(t.found, *r)
+			if t.missing[id]--; t.missing[id] == 0 {
+				short--
+			}
+		}
+		if looked++; short == 0 || looked >= maxLatestLooked {
+			return errStop
+		}
+		return nil
+	})
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
 }
 
 // link says in which batch to look next for a series.
@@ -209,7 +297,12 @@ func (t *latest) collect(b *batch, ids []uint32) ([]uint32, error) {
 	}
 	var err error
 	t.rows, err = t.log.eachRow(b, t.rows, t.want, func(r *row) error {
-		if t.skip[r.index]--; t.skip[r.index] < 0 {
+		if t.skip[r.index]--; t.skip[r.index] >= 0 {
+			return nil
+		}
+		if r.offset <= t.floor { // retention took it
+			t.missing[b.dict[r.index].id]++
+		} else {
 			t.found = append(t.found, r.stored(t.names[b.dict[r.index].id-1]))
 		}
 		return nil

@@ -34,16 +34,31 @@ const (
 	DefaultCommitInterval = time.Second
 	DefaultAckDelay       = 10 * time.Millisecond
 	DefaultMaxPending     = 65_536
-	DefaultRetainAge      = 30 * 24 * time.Hour
-	DefaultRetainSize     = 160 << 20
-	// DefaultRetainSize32 leaves room in the address space of 32-bit machines.
-	DefaultRetainSize32 = 96 << 20
+	DefaultRetainAge      = 365 * 24 * time.Hour
+	DefaultRetainMinutes  = 5 * DefaultRetainAge
+	DefaultRetainHours    = time.Duration(-1)
+	DefaultRetainSize     = 8 << 30
+	DefaultRetainSize32   = 2 << 30
+	DefaultLogAge         = 24 * time.Hour
+	DefaultLogSize        = 96 << 20
+	DefaultPeriod         = 28 * 24 * time.Hour
+	DefaultPeriodSize     = 64 << 20
+	DefaultFlushAge       = 6 * time.Hour
+	DefaultMaxUnflushed   = 1_500_000
+	// DefaultLogSize32 and DefaultPeriodSize32 leave room in the address space of
+	// 32-bit machines.
+	DefaultLogSize32      = 48 << 20
+	DefaultPeriodSize32   = 32 << 20
+	DefaultMaxUnflushed32 = 500_000
 
-	minRetainSize = 1 << 20
-	// maxRetainSize32 keeps the file, with its head room, below 256 MB.
-	maxRetainSize32 = 192 << 20
-	// sizeHeadroom is how far the file may grow beyond RetainSize: pages freed
-	// by a commit can be used by the next one only.
+	minRetainSize = 8 << 20
+	minLogSize    = 1 << 20
+	// maxLogSize32 keeps hot.db, with its head room, below 256 MB.
+	maxLogSize32 = 192 << 20
+	// minPeriod is a bucket of the longest rollup, which must not lie in two files.
+	minPeriod = time.Hour
+	// sizeHeadroom is how far hot.db may grow beyond LogSize: pages freed by a
+	// commit can be used by the next one only.
 	sizeHeadroom = 32 << 20
 
 	// offsetStep is how far offsets are reserved ahead. A crash skips at most
@@ -73,12 +88,35 @@ type Config struct {
 	// Default 65,536, at most 262,144.
 	MaxPending int
 	// RetainAge is for how long readings are kept after they were received.
-	// Default 30 days; negative: for ever.
+	// Default a year; negative: for ever.
 	RetainAge time.Duration
-	// RetainSize is how many bytes of hot.db readings may take; the oldest go
-	// first. Default 160 MiB, on 32-bit machines 96 MiB and at most 192 MiB.
-	// At least 1 MiB.
+	// RetainMinutes and RetainHours are the same for the rollups of minutes and
+	// of hours. Default 5 years, and for ever.
+	RetainMinutes, RetainHours time.Duration
+	// RetainSize is how many bytes all files may take; the oldest go first, and
+	// readings before rollups. Default 8 GiB, on 32-bit machines 2 GiB. At least
+	// 8 MiB.
 	RetainSize int64
+	// LogAge is for how long the log has readings in the order of their arrival,
+	// beside the blocks. Default a day; negative: no longer than they are in no
+	// block.
+	LogAge time.Duration
+	// LogSize is how many bytes of hot.db the log may take before it gives up
+	// what is in blocks, and appending has to wait for what is not. Default
+	// 96 MiB, on 32-bit machines 48 MiB, but at most a quarter of RetainSize. At
+	// least 1 MiB.
+	LogSize int64
+	// Period is the stretch of time that goes into one file, in whole hours. By
+	// default it is four weeks, less when readings are to leave sooner.
+	Period time.Duration
+	// PeriodSize is how large a file may become before its stretch is cut short.
+	// Default 64 MiB, on 32-bit machines 32 MiB.
+	PeriodSize int64
+	// FlushAge is how long a reading may be in no block. Default 6 hours.
+	FlushAge time.Duration
+	// MaxUnflushed is how many readings may be in no block before appending has
+	// to wait. Default 1,500,000, on 32-bit machines 500,000.
+	MaxUnflushed int
 	// OnAppend is called with every appended batch, in offset order, with the
 	// append lock held and before Append returns. The readings can be read
 	// from the log already. It must not block, append, or keep the slice.
@@ -94,22 +132,25 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Dir == "" {
 		return c, errors.New("no data folder given")
 	}
-	if c.CommitInterval < 0 || c.AckDelay < 0 || c.MaxPending < 0 || c.RetainSize < 0 {
-		return c, errors.New("negative commit interval, ack delay, max pending or retain size")
+	if c.CommitInterval < 0 || c.AckDelay < 0 || c.MaxPending < 0 || c.FlushAge < 0 || c.MaxUnflushed < 0 {
+		return c, errors.New("negative commit interval, ack delay, max pending, flush age or max unflushed")
 	}
 	setDefault(&c.CommitInterval, DefaultCommitInterval)
 	setDefault(&c.AckDelay, DefaultAckDelay)
 	setDefault(&c.MaxPending, DefaultMaxPending)
 	setDefault(&c.RetainAge, DefaultRetainAge)
-	if math.MaxInt == math.MaxInt32 {
-		setDefault(&c.RetainSize, DefaultRetainSize32)
-		if c.RetainSize > maxRetainSize32 {
-			return c, fmt.Errorf("retain size %d, at most %d on a 32-bit machine", c.RetainSize, maxRetainSize32)
-		}
+	setDefault(&c.RetainMinutes, DefaultRetainMinutes)
+	setDefault(&c.RetainHours, DefaultRetainHours)
+	setDefault(&c.LogAge, DefaultLogAge)
+	setDefault(&c.FlushAge, DefaultFlushAge)
+	if err := c.sizes(); err != nil {
+		return c, err
 	}
-	setDefault(&c.RetainSize, DefaultRetainSize)
-	if c.RetainSize < minRetainSize {
-		return c, fmt.Errorf("retain size %d, at least %d", c.RetainSize, minRetainSize)
+	if c.Period == 0 {
+		c.Period = periodFor(c.RetainAge)
+	}
+	if c.Period < minPeriod || c.Period%minPeriod != 0 {
+		return c, fmt.Errorf("period %v, want whole hours", c.Period)
 	}
 	if c.MaxPending > maxMaxPending {
 		return c, fmt.Errorf("max pending %d, at most %d", c.MaxPending, maxMaxPending)
@@ -121,6 +162,41 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// sizes sets the defaults of what is counted in bytes or readings, and checks it.
+func (c *Config) sizes() error {
+	size, log, period, most := int64(DefaultRetainSize), int64(DefaultLogSize), int64(DefaultPeriodSize), DefaultMaxUnflushed
+	if math.MaxInt == math.MaxInt32 {
+		size, log, period, most = DefaultRetainSize32, DefaultLogSize32, DefaultPeriodSize32, DefaultMaxUnflushed32
+		if c.LogSize > maxLogSize32 {
+			return fmt.Errorf("log size %d, at most %d on a 32-bit machine", c.LogSize, maxLogSize32)
+		}
+	}
+	setDefault(&c.RetainSize, size)
+	setDefault(&c.LogSize, min(log, c.RetainSize/4))
+	setDefault(&c.PeriodSize, min(period, c.RetainSize/8))
+	setDefault(&c.MaxUnflushed, most)
+	switch {
+	case c.RetainSize < minRetainSize:
+		return fmt.Errorf("retain size %d, at least %d", c.RetainSize, minRetainSize)
+	case c.LogSize < minLogSize:
+		return fmt.Errorf("log size %d, at least %d", c.LogSize, minLogSize)
+	case c.PeriodSize < 0:
+		return fmt.Errorf("period size %d", c.PeriodSize)
+	}
+	return nil
+}
+
+// periodFor returns the stretch of time of a file when readings are kept for so
+// long: a short one where they leave soon, because they leave by files.
+func periodFor(age time.Duration) time.Duration {
+	for _, p := range []time.Duration{time.Hour, 6 * time.Hour, 24 * time.Hour, 7 * 24 * time.Hour} {
+		if age > 0 && age < 8*p {
+			return p
+		}
+	}
+	return DefaultPeriod
 }
 
 func setDefault[T comparable](v *T, d T) {
@@ -142,8 +218,13 @@ type Log struct {
 	wake      chan struct{} // to the writer, capacity 1
 	stats     counters
 	damage    damage
+	files     openFiles
 	durable   atomic.Uint64
 	commitErr atomic.Pointer[error] // why the last commit failed; nil when it did not
+	keepErr   atomic.Pointer[error] // the same of the keeper
+	pressed   chan struct{}         // to the keeper, capacity 1
+	age       ageing                // guarded by commitMu
+	purged    time.Time             // when a file left because the disk was full; owned by the keeper
 
 	// appendMu orders Append calls and their OnAppend. Taken before mu.
 	appendMu sync.Mutex
@@ -154,6 +235,10 @@ type Log struct {
 	commitMu sync.Mutex
 	writer   writerState // guarded by commitMu
 
+	// moving is held while readings move from memory into blocks, and read-held by
+	// who adds up both. Taken before mu.
+	moving sync.RWMutex
+
 	// mu guards all that follows. Nothing that can block is done under it.
 	mu     sync.RWMutex
 	cat    catalog
@@ -161,6 +246,13 @@ type Log struct {
 	next   uint64 // offset of the next reading
 	bound  uint64 // offsets up to here are reserved durably
 	floor  uint64
+	// logFloor is the offset below the first of the log; what is not above it is
+	// in the files of the history.
+	logFloor uint64
+	// flushed is the offset up to which everything is in those files.
+	flushed   uint64
+	unflushed int // readings in no block
+	shelf     shelf
 	// open is the batch being filled, sealed those that wait for the commit
 	// together with it; what is in sealed never changes.
 	open   builder
@@ -186,18 +278,44 @@ func Open(cfg Config) (*Log, error) {
 	cfg.Logger = cfg.Logger.With("component", "storage")
 	l := &Log{
 		cfg:       cfg,
-		path:      filepath.Join(cfg.Dir, "hot.db"),
+		path:      filepath.Join(cfg.Dir, hotName),
 		maxBytes:  max(minPendingBytes, 2*cfg.MaxPending*plainRowBytes),
 		clock:     newClockGuard(cfg.Now()),
 		wake:      make(chan struct{}, 1),
+		pressed:   make(chan struct{}, 1),
 		gen:       1, // a series not in any batch has generation 0
 		committed: make(chan struct{}),
+		files:     openFiles{most: openFileLimit()},
 	}
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
 	}
+	if err := l.refill(); err != nil {
+		l.files.closeAll()
+		return nil, errors.Join(fmt.Errorf("storage: open %s: %w", cfg.Dir, err), l.db.Close())
+	}
 	return l, nil
 }
+
+// hotName is the file of the log.
+const hotName = "hot.db"
+
+// maxOpenFiles is how many files of the history are open at a time.
+const (
+	maxOpenFiles   = 64
+	maxOpenFiles32 = 8
+)
+
+func openFileLimit() int {
+	if math.MaxInt == math.MaxInt32 {
+		return maxOpenFiles32
+	}
+	return maxOpenFiles
+}
+
+func (l *Log) filePath(name string) string { return filepath.Join(l.cfg.Dir, name) }
+
+func (l *Log) syncDir() error { return boltfile.SyncDir(l.cfg.Dir) }
 
 // StoreID returns the name of this store, made with the file. It is the same
 // for the file's whole life: short, lower-case letters and digits.
@@ -229,6 +347,7 @@ func (l *Log) Close() error {
 	}
 	err := l.commit(commitClose)
 	l.commitMu.Lock()
+	l.files.closeAll()
 	err = errors.Join(err, l.db.Close())
 	l.commitMu.Unlock()
 	l.mu.Lock()

@@ -92,13 +92,13 @@ func TestReopen(t *testing.T) {
 		if last, err := l.Append(rs[:3]); err != nil || last != 3 {
 			t.Fatalf("Append: %d, %v", last, err)
 		}
-		if diff := cmp.Diff(want[:3], readAll(t, l, device.Query{}), sameValue); diff != "" {
+		if diff := diffStored(want[:3], readAll(t, l, device.Query{})); diff != "" {
 			t.Errorf("before the commit (-want +got):\n%s", diff)
 		}
 		if err := l.WaitDurable(t.Context(), 3); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want[:3], readAll(t, l, device.Query{}), sameValue); diff != "" {
+		if diff := diffStored(want[:3], readAll(t, l, device.Query{})); diff != "" {
 			t.Errorf("after the commit (-want +got):\n%s", diff)
 		}
 		if _, err := Open(cfg); !errors.Is(err, ErrInUse) {
@@ -116,7 +116,7 @@ func TestReopen(t *testing.T) {
 		if last, err := l.Append(rs[3:]); err != nil || last != 4 {
 			t.Fatalf("Append: %d, %v", last, err)
 		}
-		if diff := cmp.Diff(want, readAll(t, l, device.Query{}), sameValue); diff != "" {
+		if diff := diffStored(want, readAll(t, l, device.Query{})); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		got, head, err := l.Latest(t.Context(), device.Selector{}, 1)

@@ -5,19 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/naru-telemetry/naru/device"
 )
-
-// ctxEvery is after how many readings a cancelled context is noticed.
-const ctxEvery = 4096
 
 // After returns readings that sel wants with offsets above after, in ascending
 // order, at most limit of them, and the offset up to which everything has been
 // looked at: the cursor to go on with. It looks at a bounded part of the log,
 // so that it may return no reading and yet a larger next; next is the head when
-// nothing is left.
+// nothing is left. What is older than the log comes from the blocks: of readings
+// of the same series and time only the last is still there.
 func (l *Log) After(ctx context.Context, sel device.Selector, after uint64, limit int) (rs []device.Stored, next uint64, err error) {
 	if floor, head := l.Bounds(); after >= head {
 		return nil, max(after, floor), nil
@@ -27,6 +24,43 @@ func (l *Log) After(ctx context.Context, sel device.Selector, after uint64, limi
 	}
 	s := l.newScan(sel)
 	after = max(after, s.floor)
+	if after < s.logFloor {
+		rs, next, err = l.afterInBlocks(ctx, sel, after, s.logFloor, limit)
+		if err != nil {
+			err = fmt.Errorf("storage: read after %d: %w", after, err)
+		}
+		return rs, next, err
+	}
+	return s.after(ctx, after, limit)
+}
+
+// afterInBlocks is After for offsets up to last, which the log no longer has.
+func (l *Log) afterInBlocks(ctx context.Context, sel device.Selector, after, last uint64, limit int) (rs []device.Stored, next uint64, err error) {
+	p, err := l.picture(sel, math.MinInt64, math.MaxInt64)
+	if err != nil {
+		return nil, after, err
+	}
+	defer p.close()
+	p.head = last
+	a := newArrival(p, &device.Query{After: after})
+	err = a.each(ctx, func(r *device.Stored) error {
+		rs = append(rs, *r)
+		if len(rs) >= limit {
+			return errStop
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errStop):
+		return rs, rs[len(rs)-1].Offset, nil
+	case err != nil:
+		return nil, after, err
+	}
+	return rs, last, nil
+}
+
+// after is After in the log.
+func (s *scan) after(ctx context.Context, after uint64, limit int) (rs []device.Stored, next uint64, err error) {
 	next = after
 	collect := func(r *device.Stored) error {
 		if r.Offset <= after {
@@ -88,26 +122,25 @@ func (s *scan) committedAfter(ctx context.Context, after uint64, limit int, fn f
 	})
 }
 
-// Read calls yield with every reading that q asks for, in offset order,
-// readings that are not committed included; those appended while it runs are
-// not. The reading is valid until yield returns. An error from yield ends the
-// reading and is returned as it is. Memory is bounded, and no transaction is
-// open while yield runs.
+// Read calls yield with every reading that q asks for, in offset order, readings
+// that are not committed included; those appended while it runs are not. Of
+// readings of the same series and time only the one with the highest offset is
+// there. The reading is valid until yield returns. An error from yield ends the
+// reading and is returned as it is. Memory is bounded, and no transaction is open
+// while yield runs.
 func (l *Log) Read(ctx context.Context, q device.Query, yield func(*device.Stored) error) error {
-	s := l.newScan(q.Selector)
+	from, to := rangeOf(q.From, q.To)
+	p, err := l.picture(q.Selector, from, to)
+	if err != nil {
+		return err
+	}
+	defer p.close()
 	left := q.Limit
 	if left <= 0 {
 		left = math.MaxInt
 	}
 	var yieldErr error
-	seen := 0
-	emit := func(r *device.Stored) error {
-		if seen++; seen%ctxEvery == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if r.Offset <= q.After || r.Offset > s.head || !q.Covers(r.Time) {
-			return nil
-		}
+	err = newArrival(p, &q).each(ctx, func(r *device.Stored) error {
 		if yieldErr = yield(r); yieldErr != nil {
 			return yieldErr
 		}
@@ -115,9 +148,7 @@ func (l *Log) Read(ctx context.Context, q device.Query, yield func(*device.Store
 			return errStop
 		}
 		return nil
-	}
-	look := func(b *batch) (bool, error) { return s.wants(b) > 0 && overlaps(&q, b), nil }
-	err := s.walk(ctx, &q, look, emit)
+	})
 	switch {
 	case err == nil, errors.Is(err, errStop):
 		return nil
@@ -125,127 +156,4 @@ func (l *Log) Read(ctx context.Context, q device.Query, yield func(*device.Store
 		return yieldErr
 	}
 	return fmt.Errorf("storage: read: %w", err)
-}
-
-// walk calls emit with the rows of all batches for which look says so.
-func (s *scan) walk(ctx context.Context, q *device.Query, look visit, emit func(*device.Stored) error) error {
-	each := func(b *batch) error { return s.eachRow(b, emit) }
-	if q.Desc {
-		each = func(b *batch) error { return s.eachRowDown(b, emit) }
-		for _, b := range slices.Backward(s.pending) {
-			if err := visitOne(b, look, each); err != nil {
-				return err
-			}
-		}
-	}
-	from := max(q.After, s.floor) + 1
-	if q.Desc {
-		from = s.firstPending
-	}
-	for {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		var err error
-		if q.Desc {
-			err = s.down(from, look)
-		} else {
-			err = s.up(from, look)
-		}
-		if err == nil || errors.Is(err, errStop) {
-			if eachErr := s.chunk.each(each); eachErr != nil {
-				return eachErr
-			}
-		}
-		if err != nil {
-			return err
-		}
-		if from = s.chunk.next; s.chunk.done || q.Desc && from <= max(q.After, s.floor)+1 {
-			break
-		}
-	}
-	if q.Desc {
-		return nil
-	}
-	for _, b := range s.pending {
-		if err := visitOne(b, look, each); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func visitOne(b *batch, look visit, each func(*batch) error) error {
-	rows, err := look(b)
-	if err != nil || !rows {
-		return err
-	}
-	return each(b)
-}
-
-// eachRowDown is eachRow from the last row to the first.
-func (s *scan) eachRowDown(b *batch, fn func(*device.Stored) error) error {
-	s.buf = s.buf[:0]
-	if err := s.eachRow(b, func(r *device.Stored) error {
-		s.buf = append(s.buf, *r)
-		return nil
-	}); err != nil {
-		return err
-	}
-	for i := range slices.Backward(s.buf) {
-		if err := fn(&s.buf[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// overlaps reports whether the batch can hold readings of the query.
-func overlaps(q *device.Query, b *batch) bool {
-	return b.last() > q.After && (q.From == 0 || b.time.max >= q.From) && (q.To == 0 || b.time.min < q.To)
-}
-
-// Count returns how many readings Read would yield. It decodes only batches
-// that the query cuts.
-func (l *Log) Count(ctx context.Context, q device.Query) (int64, error) {
-	q.Desc = false
-	limit := int64(math.MaxInt64)
-	if q.Limit > 0 {
-		limit = int64(q.Limit)
-	}
-	if floor, _ := l.Bounds(); q.From == 0 && q.To == 0 && q.After <= floor {
-		return min(l.kept(q.Selector), limit), nil
-	}
-	s := l.newScan(q.Selector)
-	n := int64(0)
-	look := func(b *batch) (bool, error) {
-		if !overlaps(&q, b) {
-			return false, nil
-		}
-		if b.first > q.After && q.Covers(b.time.min) && q.Covers(b.time.max) {
-			n += int64(s.wants(b))
-			return false, nil
-		}
-		return s.wants(b) > 0, nil
-	}
-	err := s.walk(ctx, &q, look, func(r *device.Stored) error {
-		if r.Offset > q.After && q.Covers(r.Time) {
-			n++
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("storage: count: %w", err)
-	}
-	return min(n, limit), nil
-}
-
-// kept returns how many readings are kept of the series that sel matches.
-func (l *Log) kept(sel device.Selector) (n int64) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	for _, id := range l.cat.wanted(sel) {
-		n += l.cat.state[id-1].count
-	}
-	return n
 }

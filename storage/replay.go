@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -11,61 +12,138 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
+	"github.com/naru-telemetry/naru/storage/stretch"
 )
 
-// replay reads the catalogue and the headers of all batches, and of every
-// series its newest reading. Damaged values are counted and left out.
+// replay reads the headers of the log and of every series its newest reading.
+// Damaged values are counted and left out.
 func (l *Log) replay(tx *bolt.Tx) {
-	l.floor = 0
-	if v, ok := getMeta(tx.Bucket(bucketMeta), keyFloor, 8); ok {
+	l.floor, l.flushed = 0, 0
+	meta := tx.Bucket(bucketMeta)
+	if v, ok := getMeta(meta, keyFloor, 8); ok {
 		l.floor = binary.LittleEndian.Uint64(v)
 	}
-	l.replayCatalog(tx.Bucket(bucketCat))
+	if v, ok := getMeta(meta, keyFlushed, 8); ok && l.stats.putAside.Load() == 0 {
+		l.flushed = binary.LittleEndian.Uint64(v)
+	}
 	l.replayLast(tx.Bucket(bucketLast))
 	log := tx.Bucket(bucketLog)
-	newest := uint64(0)
+	first, newest := uint64(0), uint64(0)
 	var b batch
 	cur := log.Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		if !l.parse(&b, k, v) {
 			continue
 		}
+		if first == 0 {
+			first = b.first
+		}
 		newest = b.last()
 		for _, e := range b.dict {
-			s := &l.cat.state[e.id-1]
-			s.count += int64(e.rows)
-			s.head = b.first
+			l.cat.state[e.id-1].head = b.first
 		}
 	}
+	l.logFloor = max(first, 1) - 1
 	l.durable.Store(newest)
 	l.replayNewest(log)
+	for _, p := range l.shelf.periods {
+		l.addCounts(p.sealed, +1)
+		l.addCounts(p.cold, +1)
+	}
 }
 
-func (l *Log) replayCatalog(cat *bolt.Bucket) {
-	entries := 0
+// refill takes from the log what is in no block, and flushes in between when it
+// is more than may be in memory.
+func (l *Log) refill() error {
+	s := l.newScan(device.Selector{})
+	look := func(*batch) (bool, error) { return true, nil }
+	for from := l.flushed + 1; ; from = s.chunk.next {
+		if err := s.up(from, look); err != nil {
+			return err
+		}
+		err := s.chunk.each(func(b *batch) (err error) {
+			s.rows, err = l.eachRow(b, s.rows, nil, func(r *row) error {
+				l.takeFresh(b.dict[r.index].id, r)
+				return nil
+			})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if l.unflushed > l.cfg.MaxUnflushed/2 {
+			if err := l.flush(context.Background(), allDevices); err != nil {
+				return err
+			}
+		}
+		if s.chunk.done {
+			return nil
+		}
+	}
+}
+
+// takeFresh takes a reading of the log unless it is in a block.
+func (l *Log) takeFresh(id uint32, r *row) {
+	s := &l.cat.state[id-1]
+	if s.dev == nil || r.offset <= l.flushed || r.offset <= l.shelf.done(s.dev.number, int64(r.time)) {
+		return
+	}
+	s.fresh.add(r.offset, r.time, r.value)
+	s.dev.fresh.add(r.offset, r.time)
+	s.count++
+	l.unflushed++
+}
+
+// addCounts adds the counts of the series in a file sign times.
+func (l *Log) addCounts(v *volume, sign int64) {
+	if v == nil {
+		return
+	}
+	err := l.files.with(v, func(f *stretch.File) error {
+		return f.View(func(tx stretch.Tx) error {
+			return tx.Devices(func(d *stretch.Device) error {
+				for _, s := range d.Series {
+					l.cat.state[s.ID-1].count += sign * s.Count
+				}
+				return nil
+			}, func(error) {}) // told when the file was loaded
+		})
+	})
+	if err != nil {
+		l.damagedPart(v.name, err)
+	}
+}
+
+// replayCatalog returns the names of the series in the catalogue.
+func (l *Log) replayCatalog(cat *bolt.Bucket) *nameList {
+	names := &nameList{byID: map[uint32]device.Series{}, numbers: map[device.ID]uint32{}}
 	cur := cat.Cursor()
-	byID := map[uint32]device.Series{}
-	top := uint32(0)
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		id, n := binary.Uvarint(k)
-		val, ok := unsealValue(k, v)
+		val, ok := boltfile.Unseal(k, v)
 		dev, metric, found := bytes.Cut(val, []byte{0})
 		if n <= 0 || id == 0 || id > maxSeries {
 			l.damagedEntry(k)
 			continue
 		}
-		top = max(top, uint32(id))
+		names.top = max(names.top, uint32(id))
 		if !ok || !found || device.CheckID(dev) != nil || device.CheckMetric(metric) != nil {
 			l.damagedEntry(k)
 			continue
 		}
-		byID[uint32(id)] = device.Series{Device: device.ID(dev), Metric: device.Metric(metric)}
-		entries++
+		names.byID[uint32(id)] = device.Series{Device: device.ID(dev), Metric: device.Metric(metric)}
 	}
+	return names
+}
+
+// fillCatalog makes the catalogue from the names, and stores those that the
+// files of the history have brought.
+func (l *Log) fillCatalog(names *nameList, cat *bolt.Bucket) error {
 	// Devices share one copy of their name.
 	shared := map[device.ID]device.ID{}
-	for id := uint32(1); id <= top; id++ {
-		s := byID[id]
+	for id := uint32(1); id <= names.top; id++ {
+		s := names.byID[id]
 		if known, ok := shared[s.Device]; ok {
 			s.Device = known
 		} else {
@@ -73,7 +151,17 @@ func (l *Log) replayCatalog(cat *bolt.Bucket) {
 		}
 		l.cat.add(s)
 	}
+	for name, number := range names.numbers {
+		l.cat.devices[name].number = number
+	}
 	l.cat.written = len(l.cat.names)
+	for _, id := range names.adopted {
+		k := seriesKey(id)
+		if err := cat.Put(k, boltfile.Seal(k, seriesValue(names.byID[id]))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Log) damagedEntry(key []byte) {
@@ -190,6 +278,14 @@ func (l *Log) damagedBatch(key uint64, err error) {
 	if !known && n < maxDamage {
 		l.stats.damagedBatches.Add(1)
 		l.cfg.Logger.Error("log batch is damaged: its readings are left out", "key", key, "error", err)
+	}
+}
+
+// damagedPart tells of something in a file of the history that cannot be read.
+func (l *Log) damagedPart(name string, err error) {
+	n := l.stats.damagedParts.Add(1)
+	if n <= maxDamage {
+		l.cfg.Logger.Error("a part of the history is damaged: its readings are left out", "file", name, "error", err)
 	}
 }
 

@@ -26,6 +26,7 @@ var errStop = errors.New("stop")
 // whose key is below firstPending.
 type snapshot struct {
 	floor, head  uint64
+	logFloor     uint64
 	firstPending uint64
 	pending      []*batch // ascending
 	names        []device.Series
@@ -33,7 +34,7 @@ type snapshot struct {
 
 // snapshotLocked returns the present state. The caller holds mu.
 func (l *Log) snapshotLocked() snapshot {
-	s := snapshot{floor: l.floor, head: l.next - 1, firstPending: l.next, names: l.cat.names}
+	s := snapshot{floor: l.floor, logFloor: l.logFloor, head: l.next - 1, firstPending: l.next, names: l.cat.names}
 	s.pending = slices.Clone(l.sealed)
 	if l.open.count > 0 {
 		b := l.open.batch
@@ -55,7 +56,6 @@ type scan struct {
 	chunk  chunk
 	rows   []byte // unpacked rows
 	want   []bool // by dictionary index of the batch at hand
-	buf    []device.Stored
 }
 
 // newScan returns a scan of what the log holds now of the series that sel
@@ -84,13 +84,12 @@ func (s *scan) wants(b *batch) (n int) {
 	return n
 }
 
-// chunk holds copies of batches, in the order in which they are read.
+// chunk holds copies of batches, in ascending order.
 type chunk struct {
 	buf  []byte
 	keys []uint64
 	ends []int
-	// next is where the next chunk begins: going up the first offset not
-	// looked at, going down the key below which to look.
+	// next is where the next chunk begins: the first offset not looked at.
 	next uint64
 	done bool
 	b    batch // scratch
@@ -133,34 +132,6 @@ func (s *scan) up(from uint64, look visit) error {
 					return err
 				}
 				c.next = c.b.last() + 1
-			}
-		}
-	})
-}
-
-// down copies batches with keys below from, the newest first.
-func (s *scan) down(from uint64, look visit) error {
-	c := &s.chunk
-	c.reset(from)
-	return s.log.view(func(log *bolt.Bucket) error {
-		cur := log.Cursor()
-		k, v := seekBelow(cur, from)
-		looked, scanned := 0, 0
-		for ; ; k, v = cur.Prev() {
-			if k == nil {
-				c.done = true
-				return nil
-			}
-			if c.full(looked, scanned) {
-				return nil
-			}
-			looked++
-			scanned += len(v)
-			c.next = keyOffset(k)
-			if s.log.parseKnown(&c.b, k, v, len(s.names)) {
-				if err := c.take(k, v, look); err != nil {
-					return err
-				}
 			}
 		}
 	})

@@ -19,14 +19,23 @@ type Stats struct {
 	BatchBytes    int64 // encoded batches committed
 	Pending       int   // readings appended, not committed
 	PendingBytes  int
-	FileBytes     int64 // length of hot.db
+	HotBytes      int64 // length of hot.db
 	UsedBytes     int64 // pages of it that hold something
+	HistoryBytes  int64 // files of the history
+	HistoryFiles  int
 	Floor, Head   uint64
 	Durable       uint64
 	Devices       int
 	Series        int
-	Trimmed       int64 // readings dropped by retention
+	Unflushed     int   // readings in no block
+	Flushed       int64 // readings moved into blocks
+	ColdCommits   int64 // commits of files of the history
+	KeepErrors    int64 // attempts to write these that failed
+	Sealed        int64 // files sealed
+	Retired       int64 // files that retention deleted
+	Trimmed       int64 // readings that left the log
 	Damaged       int64 // batches that could not be read
+	DamagedParts  int64 // the same of entries and blocks of the history
 	DamagedNames  int64 // catalogue and meta entries that could not be read
 	FilesPutAside int64
 }
@@ -38,7 +47,9 @@ type counters struct {
 	commitSum, commitLast, commitMax atomic.Int64 // ns
 	batchBytes, used, trimmed        atomic.Int64
 	damagedBatches, damagedEntries   atomic.Int64
-	putAside                         atomic.Int64
+	putAside, damagedParts           atomic.Int64
+	flushed, coldCommits, sealed     atomic.Int64
+	keepErrors, retired              atomic.Int64
 }
 
 // Stats returns the counters.
@@ -60,22 +71,38 @@ func (l *Log) Stats() Stats {
 		Damaged:       c.damagedBatches.Load(),
 		DamagedNames:  c.damagedEntries.Load(),
 		FilesPutAside: c.putAside.Load(),
+		Flushed:       c.flushed.Load(),
+		ColdCommits:   c.coldCommits.Load(),
+		KeepErrors:    c.keepErrors.Load(),
+		Sealed:        c.sealed.Load(),
+		Retired:       c.retired.Load(),
+		DamagedParts:  c.damagedParts.Load(),
 	}
 	if info, err := os.Stat(l.path); err == nil {
-		s.FileBytes = info.Size()
+		s.HotBytes = info.Size()
 	}
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	s.Floor, s.Head = l.floor, l.next-1
+	for _, v := range l.shelf.volumes() {
+		s.HistoryBytes += v.bytes.Load()
+		s.HistoryFiles++
+	}
+	s.Unflushed = l.unflushed
 	s.Pending, s.PendingBytes = l.pending, l.pendingBytes
 	s.Devices, s.Series = len(l.cat.devices), len(l.cat.names)
 	return s
 }
 
-// Healthy returns nil, or why commits fail at present.
+// Healthy returns nil, or why readings cannot be kept at present.
 func (l *Log) Healthy() error {
-	if err := l.commitErr.Load(); err != nil {
-		return *err
+	for _, p := range []*atomic.Pointer[error]{&l.commitErr, &l.keepErr} {
+		if err := p.Load(); err != nil {
+			return *err
+		}
 	}
 	return nil
 }
+
+// Full reports whether the disk has no room for what is to be kept.
+func (l *Log) Full() bool { return noSpace(l.Healthy()) }

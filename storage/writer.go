@@ -40,14 +40,27 @@ type writerState struct {
 	trimFirst bool
 	// oldest is the newest receive time of the oldest batch; 0: not known.
 	oldest device.Time
+	// pinned is Log.flushed when it last kept an old batch in the log.
+	pinned uint64
 }
 
 // Run is the one writer. It commits what is pending every CommitInterval,
 // within AckDelay when somebody waits, and at once when the buffer is half
 // full. When a commit fails the readings stay pending and it tries again. It
 // ends after ctx is done and everything pending is committed, or with the error
-// that prevents this.
+// that prevents this. The keeper, which moves what is committed into blocks, runs
+// as long.
 func (l *Log) Run(ctx context.Context) error {
+	keeping, end := context.WithCancel(ctx)
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		l.keep(keeping)
+	}()
+	defer func() {
+		end()
+		<-kept
+	}()
 	timer := time.NewTimer(idleCheck)
 	defer timer.Stop()
 	retry := minRetry
@@ -135,6 +148,7 @@ func (l *Log) commit(mode commitMode) error {
 		written: l.cat.written,
 		last:    l.next - 1,
 		bound:   l.bound,
+		flushed: l.flushed,
 		clean:   mode == commitClose,
 	}
 	l.taken, l.pendingSince, l.waiterSince = job.last, time.Time{}, time.Time{}
@@ -161,6 +175,7 @@ type commitJob struct {
 	written int
 	last    uint64 // offset of the last reading
 	bound   uint64
+	flushed uint64 // offset up to which readings are in blocks
 	clean   bool
 	dropped dropped
 }
@@ -173,7 +188,7 @@ func (l *Log) write(job *commitJob) error {
 		w.ends = append(w.ends, len(w.enc))
 	}
 	if w.trimFirst {
-		trim := commitJob{last: job.last}
+		trim := commitJob{last: job.last, flushed: job.flushed}
 		err := l.db.Update(func(tx *bolt.Tx) error { return l.trim(tx, &trim, minTrim) })
 		if err != nil {
 			return err
@@ -198,7 +213,7 @@ func (l *Log) put(tx *bolt.Tx, job *commitJob) error {
 			continue
 		}
 		k := seriesKey(uint32(job.written + i + 1))
-		if err := cat.Put(k, sealValue(k, seriesValue(s))); err != nil {
+		if err := cat.Put(k, boltfile.Seal(k, seriesValue(s))); err != nil {
 			return err
 		}
 	}
@@ -220,14 +235,17 @@ func (l *Log) put(tx *bolt.Tx, job *commitJob) error {
 	if old, ok := getMeta(meta, keyBound, 8); ok && binary.LittleEndian.Uint64(old) == job.bound {
 		return nil
 	}
-	return putMeta(meta, keyBound, binary.LittleEndian.AppendUint64(nil, job.bound))
+	return putMeta(meta, keyBound, le64(job.bound))
 }
 
 // finish brings memory up to what is on disk now, and wakes the waiters.
 func (l *Log) finish(job *commitJob, err error, took time.Duration) {
 	l.noteOutcome(err)
 	if err != nil {
-		l.writer.trimFirst = errors.Is(err, berrors.ErrMaxSizeReached)
+		l.writer.trimFirst = errors.Is(err, berrors.ErrMaxSizeReached) || noSpace(err)
+		if l.writer.trimFirst {
+			l.press()
+		}
 		l.mu.Lock()
 		l.taken = l.durable.Load()
 		if l.pending > 0 && l.pendingSince.IsZero() {

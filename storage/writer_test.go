@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,10 +31,13 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
+var readingsMade atomic.Int64
+
+// readings returns n readings, none with series and time of another.
 func readings(n int) []device.Reading {
 	rs := make([]device.Reading, n)
 	for i := range rs {
-		rs[i] = crashReading(int64(i))
+		rs[i] = crashReading(readingsMade.Add(1))
 		rs[i].Received = device.TimeOf(time.Now())
 	}
 	return rs
@@ -159,8 +163,14 @@ func TestFullBufferOfText(t *testing.T) {
 		long[i].Value = mustText(t, strings.Repeat("x", device.MaxTextLen))
 	}
 	n := 0
+	again := func() []device.Reading {
+		for i := range long {
+			long[i].Time = device.Time(readingsMade.Add(1))
+		}
+		return long
+	}
 	for ; n < 1000; n++ {
-		if _, err := l.Append(long); err != nil {
+		if _, err := l.Append(again()); err != nil {
 			if !errors.Is(err, ErrFull) {
 				t.Fatal(err)
 			}
@@ -176,7 +186,7 @@ func TestFullBufferOfText(t *testing.T) {
 	if err := l.commit(commitAll); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Append(long); err != nil {
+	if _, err := l.Append(again()); err != nil {
 		t.Error(err)
 	}
 	if got, err := l.Count(t.Context(), device.Query{}); err != nil || got != int64(n+1)*100 {

@@ -96,7 +96,7 @@ func (c *gatewayCollector) collectStore(counter, gauge func(string, string, floa
 	counter("damaged_entries_total", "Entries of the catalogue that could not be read.", float64(s.DamagedNames))
 	counter("store_put_aside_total", "Damaged files that were put aside at the start.", float64(s.FilesPutAside))
 	gauge("pending_readings", "Readings that wait for a commit.", float64(s.Pending))
-	gauge("store_file_bytes", "Size of the store's file.", float64(s.FileBytes))
+	gauge("store_file_bytes", "Size of the store's file.", float64(s.HotBytes))
 	gauge("store_used_bytes", "Part of the store's file that holds something.", float64(s.UsedBytes))
 	gauge("kept_offset_floor", "Offset up to which readings are no longer kept.", float64(s.Floor))
 	gauge("head_offset", "Offset of the newest reading.", float64(s.Head))

@@ -7,34 +7,32 @@ import (
 	"github.com/naru-telemetry/naru/device"
 )
 
-// TestRetainSize writes many times what may be kept: the file stays within its
-// bound, the newest readings stay, and a series that fell silent keeps its
-// last reading, over a reopening too.
-func TestRetainSize(t *testing.T) {
-	cfg := Config{Dir: t.TempDir(), RetainSize: minRetainSize, RetainAge: -1}
+// TestLogSize writes many times what the log may hold: hot.db stays within its
+// bound, nothing is lost, and a series that fell silent keeps its last reading,
+// over a reopening too.
+func TestLogSize(t *testing.T) {
+	cfg := Config{Dir: t.TempDir(), LogSize: minLogSize}
 	old := device.Reading{Device: "silent", Metric: "m", Time: 1, Received: 2, Value: mustText(t, "last words")}
 	check := func(t *testing.T, l *Log, n int) {
 		t.Helper()
-		floor, head := l.Bounds()
-		if floor == 0 || head != uint64(n)+1 {
+		if floor, head := l.Bounds(); floor != 0 || head != uint64(n)+1 {
 			t.Fatalf("bounds %d, %d after %d readings", floor, head, n+1)
 		}
-		got := readAll(t, l, device.Query{})
-		if len(got) == 0 || got[0].Offset != floor+1 || got[len(got)-1].Offset != head || len(got) != int(head-floor) {
-			t.Fatalf("%d readings kept, bounds %d, %d", len(got), floor, head)
+		if got := readAll(t, l, device.Query{}); len(got) != n+1 || got[0].Offset != 1 || got[n].Offset != uint64(n)+1 {
+			t.Fatalf("%d readings kept of %d", len(got), n+1)
 		}
-		if count, err := l.Count(t.Context(), device.Query{}); err != nil || count != int64(len(got)) {
-			t.Errorf("Count %d, %v, want %d", count, err, len(got))
+		if count, err := l.Count(t.Context(), device.Query{}); err != nil || count != int64(n)+1 {
+			t.Errorf("Count %d, %v, want %d", count, err, n+1)
 		}
 		sel, err := device.NewSelector([]string{"silent"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := device.Stored{Offset: 1, Reading: old}
-		if s := l.Series(sel); len(s) != 1 || s[0].Last != want || s[0].Count != 0 {
+		if s := l.Series(sel); len(s) != 1 || s[0].Last != want || s[0].Count != 1 {
 			t.Errorf("the silent series: %+v, want %+v", s, want)
 		}
-		if rs, _, err := l.Latest(t.Context(), sel, 3); err != nil || len(rs) != 1 || rs[0] != want {
+		if rs, _, err := l.Latest(t.Context(), sel, 3); err != nil || len(rs) != 1 || rs[0].Offset != 1 {
 			t.Errorf("Latest of the silent series: %+v, %v", rs, err)
 		}
 	}
@@ -57,19 +55,25 @@ func TestRetainSize(t *testing.T) {
 		if err := l.commit(commitDue); err != nil {
 			t.Fatal(err)
 		}
+		select {
+		case <-l.pressed: // as the keeper
+			if err := l.relieve(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
 		most = max(most, l.Stats().UsedBytes)
 	}
 	s := l.Stats()
-	if written := s.BatchBytes; written < 3*minRetainSize {
+	if written := s.BatchBytes; written < 3*minLogSize {
 		t.Fatalf("only %d bytes written", written)
 	}
-	if most > minRetainSize+64<<10 || s.FileBytes > minRetainSize+2*allocSize {
-		t.Errorf("at most %d bytes used, file of %d, want %d", most, s.FileBytes, minRetainSize)
+	if most > minLogSize+128<<10 || s.HotBytes > minLogSize+2*allocSize {
+		t.Errorf("at most %d bytes used, file of %d, want %d", most, s.HotBytes, minLogSize)
 	}
-	if s.Trimmed != int64(s.Floor) {
-		t.Errorf("%d readings trimmed, floor %d", s.Trimmed, s.Floor)
+	if s.Trimmed == 0 || uint64(s.Trimmed) != l.logFloor {
+		t.Errorf("%d readings left the log, which begins behind %d", s.Trimmed, l.logFloor)
 	}
-	t.Logf("%d readings of %d kept, at most %d bytes used, file %d", s.Head-s.Floor, s.Head, most, s.FileBytes)
 	check(t, l, commits*size)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -77,20 +81,20 @@ func TestRetainSize(t *testing.T) {
 	t.Run("reopened", func(t *testing.T) { check(t, openLog(t, cfg), commits*size) })
 }
 
-// TestRetainAgeOfAnIdleLog drops old readings although nothing is appended.
-func TestRetainAgeOfAnIdleLog(t *testing.T) {
-	bubble(t, Config{RetainAge: time.Hour}, func(t *testing.T, l *Log) {
+// TestIdleLog lets old readings leave the log although nothing is appended.
+func TestIdleLog(t *testing.T) {
+	bubble(t, Config{LogAge: time.Hour, FlushAge: 10 * time.Minute}, func(t *testing.T, l *Log) {
 		last := mustAppend(t, l, 10)
 		pass(59 * time.Minute)
-		if n, err := l.Count(t.Context(), device.Query{}); n != 10 || err != nil {
-			t.Errorf("%d readings after 59 minutes, %v", n, err)
+		if l.logFloor != 0 || l.unflushed != 0 {
+			t.Errorf("the log begins behind %d after 59 minutes, %d readings are in no block", l.logFloor, l.unflushed)
 		}
 		pass(3 * time.Minute)
-		if n, err := l.Count(t.Context(), device.Query{}); n != 0 || err != nil {
-			t.Errorf("%d readings after 62 minutes, %v", n, err)
+		if l.logFloor != last {
+			t.Errorf("the log begins behind %d after 62 minutes, want %d", l.logFloor, last)
 		}
-		if floor, head := l.Bounds(); floor != last || head != last {
-			t.Errorf("bounds %d, %d, want %d", floor, head, last)
+		if n, err := l.Count(t.Context(), device.Query{}); n != 10 || err != nil {
+			t.Errorf("%d readings after 62 minutes, %v", n, err)
 		}
 		commits := l.Stats().Commits
 		pass(24 * time.Hour)

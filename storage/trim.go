@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"encoding/binary"
 	"math"
 	"time"
 
@@ -52,32 +51,39 @@ func (g *clockGuard) steady(wall time.Time, elapsed time.Duration) bool {
 	return elapsed >= g.believe
 }
 
-// oldestKept returns the receive time before which readings are too old;
-// false when none are. The caller holds commitMu.
+// oldestKept returns the receive time before which the log need not have
+// readings; false when the clock cannot tell. The caller holds commitMu.
 func (l *Log) oldestKept() (device.Time, bool) {
 	now := l.cfg.Now()
-	if !l.clock.steady(now.Round(0), now.Sub(l.clock.opened)) || l.cfg.RetainAge < 0 {
+	if !l.clock.steady(now.Round(0), now.Sub(l.clock.opened)) {
 		return 0, false
 	}
-	return device.TimeOf(now).Add(-l.cfg.RetainAge), true
+	return device.TimeOf(now).Add(-max(l.cfg.LogAge, 0)), true
 }
 
 // trimDue reports whether the oldest batch may be too old. The caller holds
 // commitMu.
 func (l *Log) trimDue() bool {
 	oldest, ok := l.oldestKept()
-	return ok && l.writer.oldest < oldest && l.durable.Load() > 0
+	return ok && l.writer.oldest < oldest && l.writer.pinned < l.flushedUpTo()
 }
 
-// dropped is what retention took out of the log in one transaction.
+// dropped is what left the log in one transaction.
 type dropped struct {
 	readings int64
-	floor    uint64           // offset of the last of them; 0: none
-	rows     map[uint32]int64 // by series id
+	floor    uint64 // offset of the last of them; 0: none
+}
+
+// flushedUpTo returns the offset up to which readings are in blocks.
+func (l *Log) flushedUpTo() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.flushed
 }
 
 // trim deletes the oldest batches that are too old or for which there is no
-// room beside the job's, at least minimum bytes if there are as many.
+// room beside the job's, at least minimum bytes if there are as many. What is in
+// no block stays.
 func (l *Log) trim(tx *bolt.Tx, job *commitJob, minimum int64) error {
 	log := tx.Bucket(bucketLog)
 	keys, err := l.doomed(tx, log.Cursor(), job, minimum)
@@ -89,7 +95,7 @@ func (l *Log) trim(tx *bolt.Tx, job *commitJob, minimum int64) error {
 			return err
 		}
 	}
-	return putMeta(tx.Bucket(bucketMeta), keyFloor, binary.LittleEndian.AppendUint64(nil, job.dropped.floor))
+	return putMeta(tx.Bucket(bucketMeta), keyFlushed, le64(job.flushed))
 }
 
 // doomed returns the keys that trim deletes, and notes in the job what goes
@@ -97,7 +103,7 @@ func (l *Log) trim(tx *bolt.Tx, job *commitJob, minimum int64) error {
 // that is too old.
 func (l *Log) doomed(tx *bolt.Tx, cur *bolt.Cursor, job *commitJob, minimum int64) (keys [][]byte, err error) {
 	incoming := int64(len(l.writer.enc))
-	excess := max(l.usedBytes(tx)+incoming-l.cfg.RetainSize, minimum)
+	excess := max(l.usedBytes(tx)+incoming-l.cfg.LogSize, minimum)
 	allowance := 2*incoming + minimum
 	age, aged := l.oldestKept()
 	sure := 0
@@ -115,11 +121,18 @@ func (l *Log) doomed(tx *bolt.Tx, cur *bolt.Cursor, job *commitJob, minimum int6
 		if sound && excess <= 0 && !tooOld {
 			break
 		}
+		if sound && b.last() > job.flushed {
+			l.writer.pinned = job.flushed
+			if excess > 0 {
+				l.press()
+			}
+			break
+		}
 		keys = append(keys, k)
 		end := keyOffset(k)
 		if sound {
 			end = b.last()
-			if err := l.drop(tx, job, &b); err != nil {
+			if err := l.leave(tx, job, &b); err != nil {
 				return nil, err
 			}
 		}
@@ -146,18 +159,14 @@ func (l *Log) usedBytes(tx *bolt.Tx) int64 {
 	return used
 }
 
-// drop notes what goes with the batch. Where it holds the newest reading on
+// leave notes what goes with the batch. Where it holds the newest reading on
 // disk of a series, that reading is kept in a bucket of its own.
-func (l *Log) drop(tx *bolt.Tx, job *commitJob, b *batch) error {
-	if job.dropped.rows == nil {
-		job.dropped.rows = map[uint32]int64{}
-	}
+func (l *Log) leave(tx *bolt.Tx, job *commitJob, b *batch) error {
 	job.dropped.readings += int64(b.count)
 	keep := make([]bool, len(b.dict))
 	needed := false
 	l.mu.RLock()
 	for i, e := range b.dict {
-		job.dropped.rows[e.id] += int64(e.rows)
 		// A head above job.last is in memory only; what the disk has before
 		// it is not known here.
 		head := l.cat.state[e.id-1].head
@@ -199,7 +208,7 @@ func (l *Log) keepLast(tx *bolt.Tx, b *batch, keep []bool) error {
 	return nil
 }
 
-// forget brings counts and floor up to what was dropped.
+// forget brings the log's floor up to what was dropped.
 func (l *Log) forget(d *dropped) {
 	if d.floor == 0 {
 		return
@@ -207,8 +216,5 @@ func (l *Log) forget(d *dropped) {
 	l.stats.trimmed.Add(d.readings)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for id, n := range d.rows {
-		l.cat.state[id-1].count -= n
-	}
-	l.floor = max(l.floor, d.floor)
+	l.logFloor = max(l.logFloor, d.floor)
 }

@@ -1,0 +1,524 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/block"
+	"github.com/naru-telemetry/naru/storage/stretch"
+)
+
+const (
+	// blockReadings is how many readings a block of a cold file has, more for a
+	// device with many series, so that each has some in it.
+	blockReadings = 4096
+	perSeries     = 64
+	maxReadings   = 32768
+	// fullEnough is from how many on a block is left alone when readings come
+	// behind it.
+	fullEnough = blockReadings * 3 / 4
+	// commitBytes is how much a commit of a cold file gathers.
+	commitBytes = 4 << 20
+)
+
+// errUncommitted says that a flush has to wait for the log.
+var errUncommitted = errors.New("storage: flush: the log cannot be written")
+
+// target returns how many readings a block of a device with so many series has.
+func target(series int) int {
+	return min(max(blockReadings, perSeries*series), maxReadings)
+}
+
+// allDevices has a flush take every device.
+func allDevices(*deviceState) bool { return true }
+
+// flush writes what is in no block of the devices that want says, and what an
+// earlier flush could not finish. When it returns nil it is in the files of the
+// history. It belongs to the keeper.
+func (l *Log) flush(ctx context.Context, want func(*deviceState) bool) error {
+	l.mu.Lock()
+	devices, last := l.detachLocked(want)
+	l.mu.Unlock()
+	if len(devices) == 0 {
+		return nil
+	}
+	// A block must not have readings that a crash would take from the log.
+	if l.durable.Load() < last {
+		if err := l.commit(commitAll); err != nil {
+			return fmt.Errorf("%w: %w", errUncommitted, err)
+		}
+	}
+	f := flusher{log: l}
+	for _, d := range devices {
+		if err := f.device(ctx, d); err != nil {
+			return fmt.Errorf("storage: flush %s: %w", d.id, err)
+		}
+	}
+	return f.commit()
+}
+
+// detachLocked moves what is to be flushed aside, so that appending goes on, and
+// returns the devices and the largest offset. The caller holds mu.
+func (l *Log) detachLocked(want func(*deviceState) bool) (devices []*deviceState, last uint64) {
+	for _, d := range l.cat.devices {
+		if d.flushing.n == 0 {
+			if d.fresh.n == 0 || !want(d) {
+				continue
+			}
+			d.flushing, d.fresh = d.fresh, head{}
+			for _, id := range d.series {
+				s := &l.cat.state[id-1]
+				s.flushing, s.fresh = s.fresh, column{}
+			}
+		}
+		devices = append(devices, d)
+		last = max(last, d.flushing.last)
+	}
+	slices.SortFunc(devices, func(a, b *deviceState) int { return int(int64(a.number) - int64(b.number)) })
+	return devices, last
+}
+
+// flusher gathers what one flush writes. Owned by the keeper.
+type flusher struct {
+	log *Log
+	coder
+	// writes are what is to be written, by file.
+	writes map[*volume]*coldWrite
+	bytes  int
+	// devices have all of theirs in writes.
+	devices []*deviceState
+	// diff is how many readings more of each series writes leave in the files.
+	diff replaced
+}
+
+// coldWrite is what one commit changes in a cold file.
+type coldWrite struct {
+	deletes []stretch.Piece
+	puts    []coldPut
+	devices []*stretch.Device
+}
+
+type coldPut struct {
+	tier   stretch.Tier
+	device uint32
+	time   int64
+	series uint32
+	blocks [][]byte
+}
+
+// device gathers what is to be written of one device.
+func (f *flusher) device(ctx context.Context, d *deviceState) error {
+	l := f.log
+	l.mu.RLock()
+	var ts []track
+	columns := make([]column, len(d.series))
+	ids := slices.Clone(d.series)
+	for i, id := range ids {
+		columns[i] = l.cat.state[id-1].flushing
+	}
+	l.mu.RUnlock()
+	for i := range columns {
+		if len(columns[i].times) > 0 {
+			ts = append(ts, columns[i].tidy(ids[i]))
+		}
+	}
+	for len(ts) > 0 {
+		lo, _ := timesOf(ts)
+		p, v, err := l.coldAt(lo)
+		if err != nil {
+			return err
+		}
+		if err := f.stretch(ctx, d, p, v, between(ts, lo, p.end)); err != nil {
+			return err
+		}
+		ts = between(ts, p.end, math.MaxInt64)
+	}
+	f.devices = append(f.devices, d)
+	if f.bytes >= commitBytes {
+		return f.commit()
+	}
+	return nil
+}
+
+// stretch gathers what is to be written of one device to the cold file of one
+// period.
+func (f *flusher) stretch(ctx context.Context, d *deviceState, p *period, v *volume, ts []track) error {
+	w := f.writes[v]
+	if w == nil {
+		w = &coldWrite{}
+		if f.writes == nil {
+			f.writes = map[*volume]*coldWrite{}
+		}
+		f.writes[v] = w
+	}
+	known, err := f.known(v, d.number, d.id)
+	if err != nil {
+		return err
+	}
+	diff, err := f.merge(w, v, stretch.Readings, &known, ts)
+	if err != nil {
+		return err
+	}
+	if err := f.rollUp(ctx, w, p, v, &known, ts); err != nil {
+		return err
+	}
+	f.note(&known, d, ts, diff)
+	if f.diff == nil {
+		f.diff = replaced{}
+	}
+	for id, n := range diff {
+		f.diff[id] += n
+	}
+	w.devices = append(w.devices, &known)
+	return nil
+}
+
+// known returns what the file says of the device.
+func (f *flusher) known(v *volume, number uint32, name device.ID) (known stretch.Device, err error) {
+	err = f.log.files.with(v, func(file *stretch.File) error {
+		return file.View(func(tx stretch.Tx) (err error) {
+			known, _, err = tx.Device(number)
+			return err
+		})
+	})
+	known.Number, known.Name = number, name
+	return known, err
+}
+
+// replaced counts by series how many readings stood in the blocks that a merge
+// replaces, and how many stand in the new ones.
+type replaced map[uint32]int64
+
+// note brings what the file says of the device up to the readings ts; diff is
+// how many more of each series there are now.
+func (f *flusher) note(known *stretch.Device, d *deviceState, ts []track, diff replaced) {
+	known.Done = max(known.Done, d.flushing.last)
+	lo, hi := timesOf(ts)
+	first, last := offsetsOf(ts)
+	if known.Count() == 0 {
+		known.MinTime, known.MaxTime, known.MinOffset, known.MaxOffset = lo, hi, first, last
+	}
+	known.MinTime, known.MaxTime = min(known.MinTime, lo), max(known.MaxTime, hi)
+	known.MinOffset, known.MaxOffset = min(known.MinOffset, first), max(known.MaxOffset, last)
+	for i := range ts {
+		at, ok := findSeries(known, ts[i].id)
+		if !ok {
+			known.Series = slices.Insert(known.Series, at, stretch.Series{ID: ts[i].id})
+		}
+	}
+	for i := range known.Series {
+		s := &known.Series[i]
+		s.Count += diff[s.ID]
+		f.log.mu.RLock()
+		s.Metric = f.log.cat.names[s.ID-1].Metric
+		f.log.mu.RUnlock()
+	}
+}
+
+func findSeries(d *stretch.Device, id uint32) (int, bool) {
+	return slices.BinarySearchFunc(d.Series, id, func(s stretch.Series, id uint32) int { return int(int64(s.ID) - int64(id)) })
+}
+
+// offsetsOf returns the smallest and the largest offset.
+func offsetsOf(ts []track) (lo, hi uint64) {
+	lo = math.MaxUint64
+	for i := range ts {
+		for _, o := range ts[i].offsets {
+			lo, hi = min(lo, o), max(hi, o)
+		}
+	}
+	return lo, hi
+}
+
+// merge gathers the blocks of one tier in which the tracks stand from now on,
+// with what stood there before, and returns how many more there are of each
+// series. Blocks of one device do not overlap in time.
+func (f *flusher) merge(w *coldWrite, v *volume, tier stretch.Tier, known *stretch.Device, ts []track) (replaced, error) {
+	diff := replaced{}
+	for i := range ts {
+		diff[ts[i].id] += int64(len(ts[i].times))
+	}
+	err := f.log.files.with(v, func(file *stretch.File) error {
+		return file.View(func(tx stretch.Tx) error {
+			groups, err := f.group(tx, tier, known, ts)
+			if err != nil {
+				return err
+			}
+			for _, g := range groups {
+				if err := f.put(tx, w, tier, known.Number, g, diff); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	return diff, err
+}
+
+// group is tracks with the blocks that they go into.
+type group struct {
+	tracks []track
+	blocks []stretch.Piece
+}
+
+// group parts the tracks by the blocks that are there: what lies in the time of
+// a block goes into it, what lies between two becomes new blocks, and what lies
+// behind the last goes into that unless it is full.
+func (f *flusher) group(tx stretch.Tx, tier stretch.Tier, known *stretch.Device, ts []track) (groups []group, err error) {
+	from, hi := timesOf(ts)
+	if known.Count() > 0 { // the last block is wanted too, however long ago it ends
+		last := known.MaxTime
+		if tier != stretch.Readings {
+			last = floorTo(last, tier.Length())
+		}
+		from = min(from, last)
+	}
+	var pieces []stretch.Piece
+	err = tx.Pieces(tier, known.Number, from, hi, func(p *stretch.Piece) error {
+		pieces = append(pieces, *p)
+		return nil
+	}, func(err error) { f.log.damagedPart("cold", err) })
+	if err != nil {
+		return nil, err
+	}
+	from = math.MinInt64
+	for len(pieces) > 0 {
+		n, end := 1, pieces[0].MaxTime
+		for n < len(pieces) && pieces[n].MinTime <= end { // series parted over blocks
+			end = max(end, pieces[n].MaxTime)
+			n++
+		}
+		if before := between(ts, from, pieces[0].MinTime); len(before) > 0 {
+			groups = append(groups, group{tracks: before})
+		}
+		from = end + 1
+		if n == len(pieces) && count(pieces) < fullEnough {
+			from = math.MaxInt64
+		}
+		if within := between(ts, pieces[0].MinTime, from); len(within) > 0 {
+			groups = append(groups, group{within, pieces[:n]})
+		}
+		pieces = pieces[n:]
+	}
+	if behind := between(ts, from, math.MaxInt64); len(behind) > 0 {
+		groups = append(groups, group{tracks: behind})
+	}
+	return groups, nil
+}
+
+func count(ps []stretch.Piece) (n int) {
+	for i := range ps {
+		n += ps[i].Count
+	}
+	return n
+}
+
+// put gathers the blocks of a group. A block that cannot be read stays where it
+// is, for a repair to look at, and its readings are left out.
+func (f *flusher) put(tx stretch.Tx, w *coldWrite, tier stretch.Tier, number uint32, g group, diff replaced) error {
+	ts := g.tracks
+	var olds []track
+	for i := range g.blocks {
+		b, err := tx.Block(&g.blocks[i])
+		if err != nil {
+			return err
+		}
+		old, err := f.decode(tier, b, nil, block.All)
+		if err != nil {
+			f.log.damagedPart("cold", err)
+			continue
+		}
+		olds = merge(olds, old)
+		w.deletes = append(w.deletes, g.blocks[i])
+	}
+	if len(olds) > 0 {
+		all := merge(olds, ts)
+		for i := range ts {
+			diff[ts[i].id] -= int64(len(ts[i].times))
+		}
+		for i := range all {
+			diff[all[i].id] += int64(len(all[i].times))
+		}
+		for i := range olds {
+			diff[olds[i].id] -= int64(len(olds[i].times))
+		}
+		ts = all
+	}
+	for _, c := range split(ts, target(len(ts))) {
+		b, err := f.encode(nil, tier, c.tracks)
+		if err != nil {
+			return err
+		}
+		w.puts = append(w.puts, coldPut{tier, number, c.time, c.series, [][]byte{b}})
+		f.bytes += len(b)
+	}
+	return nil
+}
+
+// commit writes what is gathered, file by file, and brings memory up to it.
+func (f *flusher) commit() error {
+	l := f.log
+	l.moving.Lock()
+	defer l.moving.Unlock()
+	for v, w := range f.writes {
+		var bytes int64
+		err := l.files.with(v, func(file *stretch.File) error {
+			if err := file.Update(w.write); err != nil {
+				return err
+			}
+			size, err := file.Size()
+			bytes = size
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", v.name, err)
+		}
+		v.bytes.Store(bytes)
+		l.stats.coldCommits.Add(1)
+		l.mu.Lock()
+		for _, d := range w.devices {
+			v.devices[d.Number] = residentOf(d)
+		}
+		l.mu.Unlock()
+	}
+	l.mu.Lock()
+	for _, d := range f.devices {
+		l.unflushed -= d.flushing.n
+		l.stats.flushed.Add(int64(d.flushing.n))
+		d.flushing = head{}
+		for _, id := range d.series {
+			s := &l.cat.state[id-1]
+			s.count += f.diff[id] - int64(len(s.flushing.times))
+			s.flushing = column{}
+		}
+	}
+	l.flushed = l.flushedLocked()
+	l.announceLocked()
+	l.mu.Unlock()
+	f.writes, f.devices, f.diff, f.bytes = nil, nil, nil, 0
+	return nil
+}
+
+func (w *coldWrite) write(tx stretch.Tx) error {
+	for i := range w.deletes {
+		if err := tx.Delete(&w.deletes[i]); err != nil {
+			return err
+		}
+	}
+	for _, p := range w.puts {
+		if err := tx.Put(p.tier, p.device, p.time, p.series, p.blocks...); err != nil {
+			return err
+		}
+	}
+	for _, d := range w.devices {
+		if err := tx.PutDevice(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flushedLocked returns the offset up to which everything is in blocks. The
+// caller holds mu.
+func (l *Log) flushedLocked() uint64 {
+	first := l.next
+	for _, d := range l.cat.devices {
+		if d.flushing.n > 0 {
+			first = min(first, d.flushing.first)
+		}
+		if d.fresh.n > 0 {
+			first = min(first, d.fresh.first)
+		}
+	}
+	return max(first-1, l.flushed)
+}
+
+// coldAt returns the period that has the time t and its cold file, which it
+// makes when there is none.
+func (l *Log) coldAt(t int64) (*period, *volume, error) {
+	l.mu.RLock()
+	i, ok := l.shelf.covering(t)
+	var p *period
+	if ok {
+		p = l.shelf.periods[i]
+	} else {
+		start, end := l.periodOf(t, i)
+		p = &period{start: start, end: end}
+	}
+	l.mu.RUnlock()
+	if p.cold != nil {
+		return p, p.cold, nil
+	}
+	v, err := l.createCold(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.cold = v
+	if !ok {
+		l.shelf.periods = slices.Insert(slices.Clone(l.shelf.periods), i, p)
+	}
+	return p, v, nil
+}
+
+// periodOf returns the bounds of a new period that has the time t and would be
+// the ith. The caller holds mu.
+func (l *Log) periodOf(t int64, i int) (start, end int64) {
+	length := l.cfg.Period.Microseconds()
+	start = floorTo(t-periodOrigin, length) + periodOrigin
+	end = start + length
+	if i > 0 {
+		start = max(start, l.shelf.periods[i-1].end)
+	}
+	if i < len(l.shelf.periods) {
+		end = min(end, l.shelf.periods[i].start)
+	}
+	return start, end
+}
+
+// periodOrigin is the first Monday after the Unix epoch, in microseconds: weeks
+// begin on Mondays.
+const periodOrigin = 4 * 24 * 3600e6
+
+// floorTo returns the largest multiple of step that is not above t.
+func floorTo(t, step int64) int64 {
+	r := t % step
+	if r < 0 {
+		r += step
+	}
+	return t - r
+}
+
+func (l *Log) createCold(p *period) (*volume, error) {
+	return l.createVolume(stretch.Meta{Kind: stretch.Cold, Start: p.start, End: p.end}, "")
+}
+
+// createVolume makes a new file of the history under its name and what is added
+// to it, and opens it.
+func (l *Log) createVolume(m stretch.Meta, suffix string) (*volume, error) {
+	m.Store = l.storeID
+	v := &volume{meta: m, opened: &l.files, devices: map[uint32]*resident{}}
+	v.name = fileName(m.Kind, m.Start)
+	v.path = l.filePath(v.name)
+	f, err := stretch.Create(v.path+suffix, m)
+	if err != nil {
+		return nil, err
+	}
+	v.meta = f.Meta
+	if size, err := f.Size(); err == nil {
+		v.bytes.Store(size)
+	}
+	if suffix != "" {
+		v.file = f
+		return v, nil
+	}
+	l.files.mu.Lock()
+	l.files.adopt(v, f)
+	l.files.mu.Unlock()
+	return v, l.syncDir()
+}

@@ -1,0 +1,441 @@
+package storage
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/boltfile"
+	"github.com/naru-telemetry/naru/storage/stretch"
+)
+
+// shelf holds the files of the history. Its fields are guarded by Log.mu and
+// change by the keeper only; a slice that was handed out does not change.
+type shelf struct {
+	periods []*period // ascending; they do not overlap
+	// tiers are the sealed files of the rollups, ascending, which do not overlap.
+	tiers [stretch.Tiers][]*volume
+}
+
+// period is a stretch of time with its readings. The files are guarded by
+// Log.mu and set by the keeper only.
+type period struct {
+	start, end int64
+	// sealed has what was there when the period was over, nil before; cold has
+	// what came before that or came late after it. What is in both counts as it
+	// is in cold.
+	sealed, cold *volume
+}
+
+// volume is a file of the history.
+type volume struct {
+	name   string
+	path   string
+	meta   stretch.Meta
+	bytes  atomic.Int64
+	opened *openFiles
+
+	// devices is guarded by Log.mu and empty for rollups.
+	devices map[uint32]*resident
+
+	pins  atomic.Int32 // readers that may still want it
+	gone  atomic.Bool  // it is to be deleted when nobody does
+	taken atomic.Bool  // somebody deletes it
+
+	// file, users and used are guarded by opened.mu.
+	file  *stretch.File
+	users int
+	used  uint64
+}
+
+// resident sums up what a file has of a device.
+type resident struct {
+	done                 uint64
+	count                int64
+	minTime, maxTime     int64
+	minOffset, maxOffset uint64
+}
+
+func residentOf(d *stretch.Device) *resident {
+	return &resident{d.Done, d.Count(), d.MinTime, d.MaxTime, d.MinOffset, d.MaxOffset}
+}
+
+// bounds returns the smallest and largest offset of the readings in the file,
+// 0 and 0 when there are none.
+func (v *volume) bounds() (lo, hi uint64) {
+	for _, r := range v.devices {
+		if r.count == 0 {
+			continue
+		}
+		if lo == 0 || r.minOffset < lo {
+			lo = r.minOffset
+		}
+		hi = max(hi, r.maxOffset)
+	}
+	return lo, hi
+}
+
+func (v *volume) pin() { v.pins.Add(1) }
+
+// unpin ends a reader's claim.
+func (v *volume) unpin() {
+	if v.pins.Add(-1) == 0 {
+		v.remove()
+	}
+}
+
+// retire has the file deleted as soon as no reader wants it. Nobody may pin it
+// any more.
+func (v *volume) retire() {
+	v.gone.Store(true)
+	if v.pins.Load() == 0 {
+		v.remove()
+	}
+}
+
+func (v *volume) remove() {
+	if !v.gone.Load() || !v.taken.CompareAndSwap(false, true) {
+		return
+	}
+	v.opened.discard(v)
+	_ = os.Remove(v.path) // if it stays, the next opening deletes it or keeps what is in it
+}
+
+// openFiles bounds how many files are open, and with it the address space that
+// they take.
+type openFiles struct {
+	most int
+	mu   sync.Mutex // guards following
+	open []*volume
+	tick uint64
+}
+
+// with calls fn with the open file.
+func (o *openFiles) with(v *volume, fn func(*stretch.File) error) error {
+	f, err := o.acquire(v)
+	if err != nil {
+		return err
+	}
+	defer o.release(v)
+	return fn(f)
+}
+
+func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if v.file == nil {
+		f, err := stretch.Open(v.path, v.meta.Kind.Sealed())
+		if err != nil {
+			return nil, err
+		}
+		o.adopt(v, f)
+	}
+	o.tick++
+	v.used = o.tick
+	v.users++
+	return v.file, nil
+}
+
+// adopt makes f the open file of v. The caller holds mu.
+func (o *openFiles) adopt(v *volume, f *stretch.File) {
+	v.file = f
+	o.open = append(o.open, v)
+	o.shrinkLocked()
+}
+
+// shrinkLocked closes the files that were not used for the longest time. Cold
+// files stay open: they hold their lock.
+func (o *openFiles) shrinkLocked() {
+	for len(o.open) > o.most {
+		oldest := -1
+		for i, v := range o.open {
+			if v.users == 0 && v.meta.Kind.Sealed() && (oldest < 0 || v.used < o.open[oldest].used) {
+				oldest = i
+			}
+		}
+		if oldest < 0 {
+			return
+		}
+		o.closeLocked(o.open[oldest])
+	}
+}
+
+func (o *openFiles) closeLocked(v *volume) {
+	if v.file != nil {
+		_ = v.file.Close() // nothing is pending: commits are synced
+		v.file = nil
+		o.open = slices.DeleteFunc(o.open, func(other *volume) bool { return other == v })
+	}
+}
+
+func (o *openFiles) release(v *volume) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	v.users--
+	o.shrinkLocked()
+}
+
+// discard closes the file; no one uses it.
+func (o *openFiles) discard(v *volume) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closeLocked(v)
+}
+
+func (o *openFiles) closeAll() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, v := range slices.Clone(o.open) {
+		o.closeLocked(v)
+	}
+}
+
+// fileName returns a name that no file of the folder has.
+func fileName(kind stretch.Kind, start int64) string {
+	return fmt.Sprintf("%s-%s-%s.db", kind, time.UnixMicro(start).UTC().Format("20060102T15"), strings.ToLower(rand.Text()[:6]))
+}
+
+// unfinished is added to the name of a file that does not count yet.
+const unfinished = ".new"
+
+// kindOf returns the kind that a file's name tells, and whether it is one of the
+// history's.
+func kindOf(name string) (stretch.Kind, bool) {
+	prefix, _, ok := strings.Cut(name, "-")
+	kind := stretch.Kind(prefix)
+	known := kind == stretch.Cold || kind == stretch.Raw || kind == stretch.Minutes || kind == stretch.Hours
+	return kind, ok && known && strings.HasSuffix(name, ".db")
+}
+
+// loadShelf finds the files of the history, deletes what is replaced or was not
+// finished, and puts aside what cannot be read or is another store's. names
+// takes the series in them.
+func (l *Log) loadShelf(names *nameList, kin []string) error {
+	entries, err := os.ReadDir(l.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	l.shelf = shelf{}
+	found := map[string]*volume{}
+	for _, e := range entries {
+		kind, ok := kindOf(strings.TrimSuffix(e.Name(), unfinished))
+		switch {
+		case !ok:
+			continue
+		case strings.HasSuffix(e.Name(), unfinished):
+			if err := os.Remove(filepath.Join(l.cfg.Dir, e.Name())); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := l.loadVolume(e.Name(), kind, names, kin)
+		switch {
+		case err == nil:
+			found[v.name] = v
+		case errors.Is(err, boltfile.ErrStructure):
+			if err := l.putAside(e.Name(), err); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%s: %w", e.Name(), err)
+		}
+	}
+	return l.arrange(found)
+}
+
+// putAside renames a file of the history out of the way.
+func (l *Log) putAside(name string, why error) error {
+	aside, err := boltfile.PutAside(filepath.Join(l.cfg.Dir, name), time.Now())
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	l.cfg.Logger.Error("a file of the history cannot be read: put aside, the rest is there",
+		"file", name, "error", why, "aside", filepath.Base(aside))
+	l.stats.putAside.Add(1)
+	return nil
+}
+
+func (l *Log) loadVolume(name string, kind stretch.Kind, names *nameList, kin []string) (*volume, error) {
+	v := &volume{name: name, path: filepath.Join(l.cfg.Dir, name), opened: &l.files, devices: map[uint32]*resident{}}
+	f, err := stretch.Open(v.path, kind.Sealed())
+	if err != nil {
+		return nil, err
+	}
+	v.meta = f.Meta
+	if v.meta.Kind != kind || len(kin) > 0 && !slices.Contains(kin, v.meta.Store) {
+		return nil, errors.Join(fmt.Errorf("%w: a file of store %q and kind %s", boltfile.ErrStructure, v.meta.Store, v.meta.Kind), f.Close())
+	}
+	err = f.View(func(tx stretch.Tx) error {
+		return tx.Devices(func(d *stretch.Device) error {
+			if err := names.adopt(d); err != nil {
+				return err
+			}
+			v.devices[d.Number] = residentOf(d)
+			return nil
+		}, func(err error) { l.damagedPart(name, err) })
+	})
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if size, err := f.Size(); err == nil {
+		v.bytes.Store(size)
+	}
+	l.files.mu.Lock()
+	defer l.files.mu.Unlock()
+	l.files.adopt(v, f)
+	return v, nil
+}
+
+// arrange puts the files into their places. Of two that claim the same place,
+// which only a crash in the midst of a deletion leaves, the other is kept out.
+func (l *Log) arrange(found map[string]*volume) error {
+	for _, v := range found {
+		for _, name := range v.meta.Replaces {
+			if old := found[name]; old != nil {
+				delete(found, name)
+				l.files.discard(old)
+				if err := os.Remove(old.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+			}
+		}
+	}
+	all := make([]*volume, 0, len(found))
+	for _, v := range found {
+		all = append(all, v)
+	}
+	slices.SortFunc(all, func(a, b *volume) int {
+		// The sealed one of a period goes first.
+		return cmp.Or(cmp.Compare(a.meta.Start, b.meta.Start), -cmp.Compare(a.meta.Kind, b.meta.Kind), cmp.Compare(a.name, b.name))
+	})
+	for _, v := range all {
+		if !l.shelf.place(v) {
+			l.files.discard(v)
+			if err := l.putAside(v.name, fmt.Errorf("%w: its stretch of time is another file's", boltfile.ErrStructure)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// place puts a file where it belongs and reports whether the place was free.
+// Files come in the order of their starts.
+func (s *shelf) place(v *volume) bool {
+	for t := stretch.ByMinute; int(t) < stretch.Tiers; t++ {
+		if v.meta.Kind != t.Kind() {
+			continue
+		}
+		if n := len(s.tiers[t]); n > 0 && s.tiers[t][n-1].meta.End > v.meta.Start {
+			return false
+		}
+		s.tiers[t] = append(s.tiers[t], v)
+		return true
+	}
+	var last *period
+	if n := len(s.periods); n > 0 {
+		last = s.periods[n-1]
+	}
+	if last == nil || last.end <= v.meta.Start {
+		last = &period{start: v.meta.Start, end: v.meta.End}
+		s.periods = append(s.periods, last)
+	}
+	switch {
+	case last.start != v.meta.Start || last.end != v.meta.End:
+		return false
+	case v.meta.Kind == stretch.Cold && last.cold == nil:
+		last.cold = v
+	case v.meta.Kind == stretch.Raw && last.sealed == nil:
+		last.sealed = v
+	default:
+		return false
+	}
+	return true
+}
+
+// covering returns the index of the period that has the time, or where it would
+// stand.
+func (s *shelf) covering(t int64) (int, bool) {
+	i, _ := slices.BinarySearchFunc(s.periods, t, func(p *period, t int64) int {
+		if p.end <= t {
+			return -1
+		}
+		return 1
+	})
+	return i, i < len(s.periods) && s.periods[i].start <= t
+}
+
+// volumes returns all files.
+func (s *shelf) volumes() (all []*volume) {
+	for _, p := range s.periods {
+		for _, v := range []*volume{p.sealed, p.cold} {
+			if v != nil {
+				all = append(all, v)
+			}
+		}
+	}
+	for _, t := range s.tiers {
+		all = append(all, t...)
+	}
+	return all
+}
+
+// done returns the offset up to which the readings of the device with this time
+// are in blocks.
+func (s *shelf) done(number uint32, t int64) (offset uint64) {
+	i, ok := s.covering(t)
+	if !ok {
+		return 0
+	}
+	for _, v := range []*volume{s.periods[i].sealed, s.periods[i].cold} {
+		if v == nil {
+			continue
+		}
+		if r := v.devices[number]; r != nil {
+			offset = max(offset, r.done)
+		}
+	}
+	return offset
+}
+
+// nameList gathers the names of series by their ids, from the catalogue and
+// from the files of the history, which repair it.
+type nameList struct {
+	byID    map[uint32]device.Series
+	top     uint32 // largest id in use, its name known or not
+	numbers map[device.ID]uint32
+	adopted []uint32 // ids that the catalogue did not have
+}
+
+// adopt takes the series of a device. An error says that they are not those of
+// this store.
+func (n *nameList) adopt(d *stretch.Device) error {
+	if old, ok := n.numbers[d.Name]; ok && old != d.Number {
+		return fmt.Errorf("%w: device %s has number %d, here %d", boltfile.ErrStructure, d.Name, old, d.Number)
+	}
+	for _, s := range d.Series {
+		name := device.Series{Device: d.Name, Metric: s.Metric}
+		if old, ok := n.byID[s.ID]; ok && old != name || s.ID == 0 || s.ID > maxSeries {
+			return fmt.Errorf("%w: series %d is %s of %s, here %s of %s", boltfile.ErrStructure, s.ID, old.Metric, old.Device, s.Metric, d.Name)
+		}
+	}
+	n.numbers[d.Name] = d.Number
+	for _, s := range d.Series {
+		if _, ok := n.byID[s.ID]; !ok {
+			n.byID[s.ID] = device.Series{Device: d.Name, Metric: s.Metric}
+			n.top = max(n.top, s.ID)
+			n.adopted = append(n.adopted, s.ID)
+		}
+	}
+	return nil
+}
