@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/storage/stretch"
@@ -30,6 +31,27 @@ const (
 // microseconds, at most a day.
 func (l *Log) lateness() int64 {
 	return min(l.cfg.Period.Microseconds(), 24*3600e6)
+}
+
+const (
+	// smallFile is up to which size a sealed file is joined with the one that
+	// follows in time, so that little data do not take many files.
+	smallFile = 1 << 20
+	// longest is the longest stretch of time of a file that is joined, in
+	// microseconds: a year of weeks.
+	longest = 52 * 7 * 24 * 3600e6
+)
+
+// mayJoin reports whether sealed files with so many bytes may become one with the
+// times from start to end. They are to leave when they are older than age: the
+// last readings of a file decide, so that the first stay for half as long again
+// at most.
+func mayJoin(bytes, start, end int64, age time.Duration) bool {
+	most := int64(longest)
+	if age >= 0 {
+		most = min(most, age.Microseconds()/2)
+	}
+	return bytes <= smallFile && end-start <= most
 }
 
 // tierLength returns the stretch of time that goes into one sealed file of
@@ -139,7 +161,16 @@ func (l *Log) cut(p *period) error {
 // name when it is whole; the one with the readings is the last, and from then on
 // the cold one counts no more.
 func (l *Log) seal(ctx context.Context, p *period) error {
-	s := sealer{log: l, period: p}
+	s := sealer{log: l, periods: []*period{p}}
+	l.mu.RLock()
+	at := slices.Index(l.shelf.periods, p)
+	if at > 0 {
+		before := l.shelf.periods[at-1]
+		if before.cold == nil && mayJoin(before.sealed.bytes.Load()+p.cold.bytes.Load(), before.start, p.end, l.cfg.RetainAge) {
+			s.periods = []*period{before, p}
+		}
+	}
+	l.mu.RUnlock()
 	if err := s.write(ctx); err != nil {
 		return s.abandon(err)
 	}
@@ -163,7 +194,7 @@ func (s *sealer) abandon(err error) error {
 type sealer struct {
 	log *Log
 	coder
-	period *period // nil when only rollups are rewritten
+	periods []*period // to become one; none when only rollups are rewritten
 	// unrolled are the rollups by device of series that had none stored.
 	unrolled map[uint32][stretch.Tiers][]track
 	raw      *volume
@@ -179,12 +210,12 @@ type sealer struct {
 }
 
 func (s *sealer) write(ctx context.Context) error {
-	p := s.period
 	if err := s.writeReadings(ctx); err != nil {
 		return err
 	}
+	last := s.periods[len(s.periods)-1]
 	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		if err := s.writeTier(ctx, tier, p.start, p.end); err != nil {
+		if err := s.writeTier(ctx, tier, last.start, last.end); err != nil {
 			return err
 		}
 	}
@@ -242,12 +273,20 @@ func (s *sealer) create(kind stretch.Kind, start, end int64, olds ...*volume) (*
 
 // writeReadings writes the sealed file of the period, device by device.
 func (s *sealer) writeReadings(ctx context.Context) error {
-	p, l := s.period, s.log
+	var olds []*volume
+	for _, p := range s.periods {
+		for _, v := range []*volume{p.sealed, p.cold} {
+			if v != nil {
+				olds = append(olds, v)
+			}
+		}
+	}
+	start, end := s.bounds()
 	var err error
-	if s.raw, err = s.create(stretch.Raw, p.start, p.end, p.cold, p.sealed); err != nil {
+	if s.raw, err = s.create(stretch.Raw, start, end, olds...); err != nil {
 		return err
 	}
-	known, err := l.devicesOf(p.sealed, p.cold)
+	known, err := s.log.devicesOf(olds...)
 	if err != nil {
 		return err
 	}
@@ -267,6 +306,11 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 		s.raw.devices[number] = residentOf(d)
 	}
 	return s.commit()
+}
+
+// bounds returns the stretch of time of the sealed file.
+func (s *sealer) bounds() (start, end int64) {
+	return s.periods[0].start, s.periods[len(s.periods)-1].end
 }
 
 // devicesOf returns what the files say of their devices, joined.
@@ -305,8 +349,8 @@ func joinDevices(d, other *stretch.Device) {
 			continue
 		}
 		d.Series[at].Count += s.Count
-		for t := range s.Rolled {
-			d.Series[at].Rolled[t] = d.Series[at].Rolled[t] || s.Rolled[t]
+		for t := range s.Rolled { // all or nothing: else the readings tell
+			d.Series[at].Rolled[t] = d.Series[at].Rolled[t] && s.Rolled[t]
 		}
 	}
 }
@@ -314,8 +358,12 @@ func joinDevices(d, other *stretch.Device) {
 // readingsOf writes the readings of one device, sets what d says of them, and
 // finds the series whose rollups begin to pay.
 func (s *sealer) readingsOf(ctx context.Context, d *stretch.Device) error {
-	layers := s.log.readingLayers(s.period)
-	sw := s.log.newSweep(d.Number, stretch.Readings, layers, nil, s.period.start, s.period.end)
+	var layers []layer
+	for _, p := range s.periods {
+		layers = append(layers, s.log.readingLayers(p)...)
+	}
+	start, end := s.bounds()
+	sw := s.log.newSweep(d.Number, stretch.Readings, layers, nil, start, end)
 	pack := packer{sealer: s, tier: stretch.Readings, number: d.Number, target: max(sealedReadings, target(len(d.Series)))}
 	seen := map[uint32]*tally{}
 	first := true
@@ -413,7 +461,8 @@ func (s *sealer) newlyDense(ctx context.Context, d *stretch.Device, layers []lay
 			continue
 		}
 		ids := newBitmap(want[tier], int(slices.Max(want[tier])))
-		sw := s.log.newSweep(d.Number, stretch.Readings, layers, ids, s.period.start, s.period.end)
+		start, end := s.bounds()
+		sw := s.log.newSweep(d.Number, stretch.Readings, layers, ids, start, end)
 		var err error
 		if made[tier], err = rollAll(ctx, sw, tier.Length()); err != nil {
 			return err
@@ -431,18 +480,12 @@ func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end in
 	length := tierLength(tier)
 	lo := floorTo(start-periodOrigin, length) + periodOrigin
 	hi := floorTo(end-1-periodOrigin, length) + periodOrigin + length
-	l.mu.RLock()
-	var olds []*volume
-	for _, v := range l.shelf.tiers[tier] {
-		if v.meta.Start < hi && v.meta.End > lo {
-			olds = append(olds, v)
-			lo, hi = min(lo, v.meta.Start), max(hi, v.meta.End)
-		}
-	}
-	l.mu.RUnlock()
+	olds, lo, hi := l.tierFiles(tier, lo, hi)
 	sources := slices.Clone(olds)
-	if s.period != nil && s.period.cold != nil {
-		sources = append(sources, s.period.cold)
+	for _, p := range s.periods {
+		if p.cold != nil {
+			sources = append(sources, p.cold)
+		}
 	}
 	known, err := l.devicesOf(slices.Concat(sources, named)...)
 	if err != nil || !s.anyRolled(tier, known) {
@@ -459,6 +502,31 @@ func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end in
 		}
 	}
 	return s.commit()
+}
+
+// tierFiles returns the files of a tier that are to become one with the times from
+// lo to hi, and the times that it then has.
+func (l *Log) tierFiles(tier stretch.Tier, lo, hi int64) (olds []*volume, start, end int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var bytes int64
+	for _, v := range l.shelf.tiers[tier] {
+		if v.meta.Start < hi && v.meta.End > lo {
+			olds = append(olds, v)
+			lo, hi = min(lo, v.meta.Start), max(hi, v.meta.End)
+			bytes += v.bytes.Load()
+		}
+	}
+	age := []time.Duration{l.cfg.RetainAge, l.cfg.RetainMinutes, l.cfg.RetainHours}[tier]
+	for _, v := range slices.Backward(l.shelf.tiers[tier]) {
+		if bytes += v.bytes.Load(); v.meta.End <= lo && mayJoin(bytes, v.meta.Start, hi, age) {
+			olds = slices.Insert(olds, 0, v)
+			lo = v.meta.Start
+		} else if v.meta.End <= lo {
+			break
+		}
+	}
+	return olds, lo, hi
 }
 
 // anyRolled reports whether there are rollups to be put into a tier's file.
@@ -618,13 +686,13 @@ func (s *sealer) commit() error {
 // install makes the new files those that count, and lets the old ones go.
 func (l *Log) install(s *sealer) {
 	l.mu.Lock()
-	if p := s.period; p != nil {
+	if len(s.periods) > 0 {
 		for id, n := range s.diff {
 			l.cat.state[id-1].count += n
 		}
-		next := &period{start: p.start, end: p.end, sealed: s.raw}
-		l.shelf.periods = slices.Clone(l.shelf.periods)
-		l.shelf.periods[slices.Index(l.shelf.periods, p)] = next
+		start, end := s.bounds()
+		at := slices.Index(l.shelf.periods, s.periods[0])
+		l.shelf.periods = slices.Replace(slices.Clone(l.shelf.periods), at, at+len(s.periods), &period{start: start, end: end, sealed: s.raw})
 	}
 	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
 		if s.tiers[tier] == nil {

@@ -1,6 +1,7 @@
 package boltfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,6 +38,8 @@ const (
 // Options say how a file is opened. The zero Options open it for writing, with
 // the free list kept in the file.
 type Options struct {
+	// PageSize is that of a new file, in bytes; 0: PageSize.
+	PageSize int
 	// MaxSize bounds the file; 0: no bound.
 	MaxSize int
 	// Mmap is how much is mapped at once: a commit that has to map a larger file
@@ -77,7 +80,7 @@ func Open(path string, o Options) (db *DB, err error) {
 	}()
 	opt := bolt.Options{
 		Timeout:        LockTimeout,
-		PageSize:       PageSize,
+		PageSize:       cmp.Or(o.PageSize, PageSize),
 		NoFreelistSync: o.NoFreelist,
 		NoSync:         o.NoSync,
 		FreelistType:   bolt.FreelistMapType,

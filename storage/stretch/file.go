@@ -84,6 +84,9 @@ func (m *Meta) check() error {
 }
 
 const (
+	// sealedPage is the page size of sealed files: what a page leaves empty is lost
+	// for good, and no page is written twice.
+	sealedPage = 1024
 	// coldGrow is by how much a cold file grows at a time.
 	coldGrow = 256 << 10
 	// mapAhead is how large a cold file may become before a commit has to wait
@@ -104,9 +107,9 @@ func Create(path string, m Meta) (*File, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return nil, fmt.Errorf("%s: %w", path, os.ErrExist)
 	}
-	o := boltfile.Options{NoSync: m.Kind.Sealed(), Grow: boltfile.PageSize}
+	o := boltfile.Options{NoSync: true, PageSize: sealedPage, Grow: sealedPage}
 	if !m.Kind.Sealed() {
-		o.Grow, o.Mmap = coldGrow, mmap()
+		o = boltfile.Options{Grow: coldGrow, Mmap: mmap()}
 	}
 	db, err := boltfile.Open(path, o)
 	if err != nil {
