@@ -4,11 +4,12 @@
 # make lint   formatting, vet, linters, import rules
 # make bench  benchmarks in the form that benchstat reads
 # make fuzz   every fuzz target for FUZZTIME
+# make crash  2,000 power cuts, and 100 times kill -9 under load
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run test build page lint bench fuzz clean go-test arm-test page-test browser-test deps
+.PHONY: run test build page lint bench fuzz crash clean go-test arm-test page-test browser-test deps
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -96,6 +97,11 @@ fuzz:
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; \
 	done
+
+# make test does the same fewer times.
+crash:
+	go test -v -count 1 -timeout 20m -run '^(TestPowerCut|TestKill)$$' ./storage -power-cuts 2000 -crash-rounds 100
+	NARU_TEST_CRASHES=100 go test -v -count 1 -timeout 20m -run '^TestKilled$$' ./cmd/naru
 
 clean:
 	rm -rf bin $(PAGE)/dist/assets $(PAGE)/dist/index.html
