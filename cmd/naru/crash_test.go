@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -43,7 +44,11 @@ func TestKilled(t *testing.T) {
 	}
 	begin := presentCursor(t, p.addresses)
 	viewers := []*resumingViewer{{watch: c.watchWebSocket, cursor: begin}, {watch: c.watchSSE, cursor: begin}}
-	var running sync.WaitGroup
+	var running, loading sync.WaitGroup
+	loadCtx, endLoad := context.WithCancel(ctx)
+	defer endLoad()
+	load := &loadingDevice{addr: p.TCP}
+	loading.Go(func() { load.run(loadCtx) })
 	for _, s := range senders {
 		running.Go(func() { s.run(ctx) })
 	}
@@ -59,6 +64,9 @@ func TestKilled(t *testing.T) {
 	}
 	goal := senders[0].acked.Load() + 20
 	eventually(t, "acknowledgements", func() bool { return senders[0].acked.Load() >= goal && senders[1].acked.Load() >= goal })
+	endLoad()
+	loading.Wait()
+	t.Logf("load: %d readings", load.sent)
 	for _, s := range senders {
 		s.stop.Store(true)
 	}
@@ -240,6 +248,56 @@ func (d *ackingDevice) answer(conn net.Conn, r *bufio.Reader) error {
 		d.acked.Store(a.Ack)
 	}
 	return nil
+}
+
+// loadingDevice sends readings for which it wants no answer, so that every commit
+// has many.
+type loadingDevice struct {
+	addr string
+	sent int64
+}
+
+// loadEvery is the pause after loadLines readings: 2,000 a second.
+const (
+	loadEvery = 10 * time.Millisecond
+	loadLines = 20
+)
+
+func (d *loadingDevice) run(ctx context.Context) {
+	tick := time.NewTicker(loadEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		_ = d.session(ctx, tick.C) // it ends with every crash
+		<-tick.C
+	}
+}
+
+// session sends until the connection breaks. When ctx ends it returns once the
+// gateway has read everything.
+func (d *loadingDevice) session(ctx context.Context, tick <-chan time.Time) error {
+	conn, err := net.Dial("tcp", d.addr) //nolint:noctx // on loopback it is at once there or refused
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	for ctx.Err() == nil {
+		var lines []byte
+		for range loadLines {
+			d.sent++
+			lines = fmt.Appendf(lines, "load,device=load n=%di %d\n", d.sent, 1764000000000+d.sent)
+		}
+		if _, err := conn.Write(lines); err != nil {
+			return err
+		}
+		<-tick
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if err := tcp.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	_, err = io.Copy(io.Discard, conn)
+	return err
 }
 
 // resumingViewer comes back with its newest cursor whenever the stream ends.

@@ -1,0 +1,195 @@
+package storage
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// survivor is a store after a power cut.
+type survivor struct {
+	files  map[string]*content
+	stored map[uint64]int64 // number of the reading by offset
+	floor  uint64
+	head   uint64
+	next   int64 // number of the next reading
+}
+
+// story is a recording and what its process said.
+type story struct {
+	*recording
+	start *survivor
+	steps []mark
+	given []saying // readings that got their offsets
+	acks  []saying
+	// numbers has the readings that were ever given, and those that were there
+	// at the start.
+	numbers map[uint64]int64
+}
+
+// saying is a line of the child's: of readings given, the first offset, their
+// count and the first number; of an acknowledgement, offset and floor.
+type saying struct {
+	at            int
+	offset, other uint64
+	number        int64
+}
+
+// listen takes up what the process said. No offset may be given that was given,
+// or only reserved, before.
+func (s *story) listen() error {
+	top := s.start.head
+	for _, m := range s.marks {
+		what, rest, _ := strings.Cut(m.text, " ")
+		say := saying{at: m.at}
+		var err error
+		switch what {
+		case "step":
+			s.steps = append(s.steps, mark{m.at, rest})
+		case "given":
+			_, err = fmt.Sscan(rest, &say.offset, &say.other, &say.number)
+			if say.offset <= top {
+				return fmt.Errorf("offset %d is given again, %d was reached", say.offset, top)
+			}
+			for i := range say.other {
+				top = say.offset + i
+				s.numbers[top] = say.number + int64(i)
+			}
+			s.given = append(s.given, say)
+		case "durable":
+			_, err = fmt.Sscan(rest, &say.offset, &say.other)
+			s.acks = append(s.acks, say)
+		}
+		if err != nil {
+			return fmt.Errorf("%w in %q", err, m.text)
+		}
+	}
+	return nil
+}
+
+// before returns what was said before a moment.
+func before(says []saying, at int) []saying {
+	n, _ := slices.BinarySearchFunc(says, at, func(s saying, at int) int { return cmp.Compare(s.at, at) })
+	return says[:n]
+}
+
+// top returns the last offset that was given before a moment.
+func (s *story) top(at int) uint64 {
+	if g := before(s.given, at); len(g) > 0 {
+		return g[len(g)-1].offset + g[len(g)-1].other - 1
+	}
+	return s.start.head
+}
+
+// durable returns up to which offset everything was acknowledged before a
+// moment.
+func (s *story) durable(at int) uint64 {
+	if a := before(s.acks, at); len(a) > 0 {
+		return a[len(a)-1].offset
+	}
+	return s.start.head // whatever could be read at the start
+}
+
+// floor returns up to which offset retention may have dropped readings at a
+// moment. The acknowledgement after next tells: a commit that runs at that
+// moment is over by then.
+func (s *story) floor(at int) uint64 {
+	if len(s.acks) == 0 {
+		return s.start.floor
+	}
+	return s.acks[min(len(before(s.acks, at))+1, len(s.acks)-1)].other
+}
+
+// step returns what the process did at a moment.
+func (s *story) step(at int) string {
+	name := "start"
+	for _, m := range s.steps {
+		if m.at >= at {
+			break
+		}
+		name = m.text
+	}
+	return name
+}
+
+// replayTo takes up all operations that begin or end before the position at.
+func (s *story) replayTo(d *disk, events []diskEvent, at int) []diskEvent {
+	for len(events) > 0 && events[0].at < at {
+		if e := events[0]; !e.done {
+			d.begin(e.op)
+		} else if e.op.kind == opSync || e.op.kind == opSyncDir {
+			d.sync(e.op)
+		}
+		events = events[1:]
+	}
+	return events
+}
+
+type diskEvent struct {
+	at   int
+	op   *diskOp
+	done bool
+}
+
+func (s *story) events() (events []diskEvent) {
+	for _, o := range s.ops {
+		events = append(events, diskEvent{o.begun, o, false})
+		if o.done != never {
+			events = append(events, diskEvent{o.done, o, true})
+		}
+	}
+	slices.SortStableFunc(events, func(a, b diskEvent) int { return cmp.Compare(a.at, b.at) })
+	return events
+}
+
+// inNames are the parts of file names that make no difference between steps.
+var inNames = regexp.MustCompile(`-[0-9][^.]*|[0-9]{3,}`)
+
+// place is a position where the power can be cut: after the beginning or the end
+// of an operation. Its name is the step and the files that are not synced.
+type place struct {
+	at   int
+	name string
+}
+
+const atRest = "at rest" // in place of files that are not synced
+
+func (s *story) places() (places []place) {
+	d, _ := newDisk(s.start.files)
+	for events := s.events(); len(events) > 0; {
+		at := events[0].at + 1
+		events = s.replayTo(d, events, at)
+		files := d.unsynced()
+		for i, name := range files {
+			files[i] = inNames.ReplaceAllString(name, "-*")
+		}
+		where := strings.Join(slices.Compact(files), " ")
+		places = append(places, place{at, fmt.Sprintf("%-10s %s", s.step(at), cmp.Or(where, atRest))})
+	}
+	return places
+}
+
+// choose picks n places: of every other one each name has as many, however
+// seldom it is. It returns them in order.
+func choose(places []place, n int, rng *rand.Rand) (chosen []place) {
+	byName := map[string][]place{}
+	for _, p := range places {
+		if !strings.HasSuffix(p.name, atRest) {
+			byName[p.name] = append(byName[p.name], p)
+		}
+	}
+	names := slices.Sorted(maps.Keys(byName))
+	for i := range n {
+		among := places
+		if i%2 == 0 {
+			among = byName[names[i/2%len(names)]]
+		}
+		chosen = append(chosen, among[rng.IntN(len(among))])
+	}
+	slices.SortFunc(chosen, func(a, b place) int { return cmp.Compare(a.at, b.at) })
+	return chosen
+}
