@@ -73,7 +73,11 @@ func (l *Log) openOnce() (err error) {
 		}
 	}()
 	l.cat, l.db = newCatalog(), nil
-	_, statErr := os.Stat(l.path)
+	if _, err := os.Stat(l.path); errors.Is(err, fs.ErrNotExist) {
+		if err := l.createFile(); err != nil {
+			return err
+		}
+	}
 	maxSize := int(l.cfg.LogSize) + sizeHeadroom
 	l.db, err = boltfile.Open(l.path, boltfile.Options{
 		NoFreelist: true, MaxSize: maxSize, Mmap: maxSize, Grow: allocSize,
@@ -81,22 +85,32 @@ func (l *Log) openOnce() (err error) {
 	if err != nil {
 		return err
 	}
-	if errors.Is(statErr, fs.ErrNotExist) {
-		if err := boltfile.SyncDir(l.cfg.Dir); err != nil {
-			return err
-		}
-	}
 	return l.load()
+}
+
+// createFile makes hot.db and gives it its name when it is whole: a power cut
+// would leave a part of a first page.
+func (l *Log) createFile() error {
+	path := l.path + unfinished
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := boltfile.Open(path, boltfile.Options{NoFreelist: true})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(db.Update(create), db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path, l.path); err != nil {
+		return err
+	}
+	return boltfile.SyncDir(l.cfg.Dir)
 }
 
 // load reads or makes the buckets, and reserves offsets for this run.
 func (l *Log) load() error {
 	return l.db.Update(func(tx *bolt.Tx) error {
-		if k, _ := tx.Cursor().First(); k == nil {
-			if err := create(tx); err != nil {
-				return err
-			}
-		}
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			return fmt.Errorf("%w: not a store of readings", boltfile.ErrStructure)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 
 	"github.com/naru-telemetry/naru/device"
@@ -495,17 +496,28 @@ func floorTo(t, step int64) int64 {
 }
 
 func (l *Log) createCold(p *period) (*volume, error) {
-	return l.createVolume(stretch.Meta{Kind: stretch.Cold, Start: p.start, End: p.end}, "")
+	v, err := l.createVolume(stretch.Meta{Kind: stretch.Cold, Start: p.start, End: p.end})
+	if err != nil {
+		return nil, err
+	}
+	f := v.file
+	v.file = nil
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(v.path+unfinished, v.path); err != nil {
+		return nil, err
+	}
+	return v, l.syncDir()
 }
 
-// createVolume makes a new file of the history under its name and what is added
-// to it, and opens it.
-func (l *Log) createVolume(m stretch.Meta, suffix string) (*volume, error) {
+// createVolume makes a new file of the history, which does not have its name yet.
+func (l *Log) createVolume(m stretch.Meta) (*volume, error) {
 	m.Store = l.storeID
 	v := &volume{meta: m, opened: &l.files, devices: map[uint32]*resident{}}
 	v.name = fileName(m.Kind, m.Start)
 	v.path = l.filePath(v.name)
-	f, err := stretch.Create(v.path+suffix, m)
+	f, err := stretch.Create(v.path+unfinished, m)
 	if err != nil {
 		return nil, err
 	}
@@ -513,12 +525,6 @@ func (l *Log) createVolume(m stretch.Meta, suffix string) (*volume, error) {
 	if size, err := f.Size(); err == nil {
 		v.bytes.Store(size)
 	}
-	if suffix != "" {
-		v.file = f
-		return v, nil
-	}
-	l.files.mu.Lock()
-	l.files.adopt(v, f)
-	l.files.mu.Unlock()
-	return v, l.syncDir()
+	v.file = f
+	return v, nil
 }

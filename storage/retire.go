@@ -22,13 +22,13 @@ type ageing struct {
 	// wall clock then, in Unix seconds.
 	Service int64  `json:"service"`
 	Wall    int64  `json:"wall"`
-	Marks   []mark `json:"marks"` // ascending
+	Marks   []ageMark `json:"marks"` // ascending
 
 	noted time.Time // with a monotonic reading
 }
 
-// mark says that at a time of service the next offset was Next.
-type mark struct {
+// ageMark says that at a time of service the next offset was Next.
+type ageMark struct {
 	Service int64  `json:"service"`
 	Next    uint64 `json:"next"`
 }
@@ -69,7 +69,7 @@ func (a *ageing) pass(now time.Time, next uint64) bool {
 	if n := len(a.Marks); n > 0 && a.Service < a.Marks[n-1].Service+markEvery {
 		return false
 	}
-	a.Marks = append(a.Marks, mark{a.Service, next})
+	a.Marks = append(a.Marks, ageMark{a.Service, next})
 	if len(a.Marks) > maxMarks {
 		kept := a.Marks[:0]
 		for i, m := range a.Marks {

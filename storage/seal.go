@@ -262,7 +262,7 @@ func (s *sealer) create(kind stretch.Kind, start, end int64, olds ...*volume) (*
 			s.olds = append(s.olds, v)
 		}
 	}
-	v, err := s.log.createVolume(m, unfinished)
+	v, err := s.log.createVolume(m)
 	if err != nil {
 		return nil, err
 	}
