@@ -59,6 +59,18 @@ test('the bucket that still grows is drawn at now, not beyond', () => {
   assert.deepEqual(pictureOf(shelf, { from: 10 * tile, to: now }, sums, now).times, [now]);
 });
 
+test('a picture that stands still does not change', () => {
+  const series = new Series('a', 'x');
+  const shelf = new Shelf(series);
+  shelf.takeSums(sums, 10, 10, sum([10 * tile + 4000, 20]), asked());
+  const range = { from: 10 * tile, to: 10 * tile + 4500 };
+  const before = rows(pictureOf(shelf, range, sums, edge));
+  series.push(1, 10 * tile + 4700, 90);
+  assert.deepEqual(rows(pictureOf(shelf, range, sums, edge)), before);
+  series.push(2, 10 * tile + 4400, 91);
+  assert.notDeepEqual(rows(pictureOf(shelf, range, sums, edge)), before, 'unless it comes late');
+});
+
 test('a late reading goes where its time is', () => {
   const series = new Series('a', 'x');
   const shelf = new Shelf(series);

@@ -93,8 +93,9 @@ function takeLive(p: Picture, shelf: Shelf, tiles: ReadonlyMap<number, Tile>, ra
       push(p, t, t, v);
       continue;
     }
-    p.step = Math.max(p.step, step);
     const begin = Math.floor(t / step) * step;
+    if (t > range.to && begin <= range.to) continue; // a picture that stands still does not change
+    p.step = Math.max(p.step, step);
     const value = shelf.kind === 'state' ? Number(shelf.series.words[v] === 'on') : v;
     const i = buckets.get(begin);
     if (i === undefined) buckets.set(begin, push(p, begin, begin + step, value));
