@@ -117,7 +117,8 @@ func (g *gateway) openPush() error {
 		Feed: g.feed, Origins: s.Origins, MaxViewers: s.MaxViewers, Logger: g.log.With("component", "live"),
 	})
 	g.api = api.New(api.Config{
-		Readings: g.store, Catalog: g.store, Facts: g.facts, Refused: g.refused, About: g.about,
+		Readings: g.store, History: g.store, Catalog: g.store,
+		Facts: g.facts, Refused: g.refused, About: g.about,
 		Logger: g.log.With("component", "api"),
 	})
 	g.http = &http.Server{

@@ -23,6 +23,14 @@ type Readings interface {
 	Count(ctx context.Context, q device.Query) (int64, error)
 }
 
+// History is where series are summed up.
+type History interface {
+	// History calls yield for every series of q that has numeric readings in the
+	// range, until it returns an error, and returns that. The series is yield's
+	// only while it runs.
+	History(ctx context.Context, q device.HistoryQuery, yield func(*device.History) error) error
+}
+
 // Catalog knows what is stored. Its answers are sorted by name.
 type Catalog interface {
 	Devices() []device.Info
@@ -59,11 +67,28 @@ type About struct {
 	UDP       int      `json:"udp"`       // ports; 0 when there is no such listener
 	TCP       int      `json:"tcp"`
 	HTTP      int      `json:"http"`
+	// Storage is absent where nobody asks the store.
+	Storage *Storage `json:"storage,omitempty"`
+}
+
+// States of a store, as the page knows them.
+const (
+	StorageOK      = "ok"
+	StorageFull    = "full"    // the disk is; readings are pushed but not kept
+	StorageFailing = "failing" // readings cannot be written for another reason
+)
+
+// Storage tells whether readings are kept. Detail says more, for people; it may
+// be empty.
+type Storage struct {
+	State  string `json:"state"`
+	Detail string `json:"detail"`
 }
 
 // Config sets up the API.
 type Config struct {
 	Readings Readings
+	History  History
 	Catalog  Catalog
 	// Facts and Refused ask the socket side.
 	Facts   func(device.ID) Facts
@@ -93,6 +118,7 @@ func New(cfg Config) *API {
 		"/api/v1/series":         a.series,
 		"/api/v1/readings":       a.readings,
 		"/api/v1/readings/count": a.count,
+		"/api/v1/history":        a.history,
 		"/api/v1/refused":        a.refused,
 	} {
 		a.mux.HandleFunc(path, get(handle))

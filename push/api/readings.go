@@ -5,17 +5,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push"
-)
-
-const (
-	// chunkBytes is how much of an answer is gathered before it is written.
-	chunkBytes = 32 << 10
-	// writeTimeout ends a reader that does not take a chunk.
-	writeTimeout = 30 * time.Second
 )
 
 // encoding is a notation of many readings.
@@ -123,43 +115,18 @@ func (a *API) readings(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", enc.contentType())
 	w.Header().Set("Vary", "Accept")
-	out := http.NewResponseController(w)
-	buf := enc.begin(make([]byte, 0, chunkBytes+4096))
-	first, written := true, false
+	out := newStream(w)
+	out.buf = enc.begin(out.buf)
+	first := true
 	err = a.cfg.Readings.Read(r.Context(), q, func(s *device.Stored) error {
-		buf = enc.reading(buf, s, first)
+		out.buf = enc.reading(out.buf, s, first)
 		first = false
-		if len(buf) < chunkBytes {
-			return nil
-		}
-		written = true
-		err := write(w, out, buf)
-		buf = buf[:0]
-		return err
+		return out.flush()
 	})
 	if err == nil {
-		written = true
-		err = write(w, out, enc.end(buf))
+		out.buf = enc.end(out.buf)
 	}
-	switch {
-	case err == nil:
-	case !written && r.Context().Err() == nil:
-		a.cfg.Logger.Error("readings could not be read", "error", err)
-		push.Refuse(w, http.StatusInternalServerError, "the store cannot be read")
-	default:
-		if r.Context().Err() == nil {
-			a.cfg.Logger.Warn("an answer was broken off", "path", "/api/v1/readings", "error", err)
-		}
-		panic(http.ErrAbortHandler) // the server closes the connection without a word
-	}
-}
-
-func write(w http.ResponseWriter, out *http.ResponseController, b []byte) error {
-	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	_, err := w.Write(b)
-	return err
+	a.finish(out, r, err)
 }
 
 func (a *API) count(w http.ResponseWriter, r *http.Request) {
