@@ -118,7 +118,8 @@ func (g *gateway) openPush() error {
 	})
 	g.api = api.New(api.Config{
 		Readings: g.store, Catalog: g.store, Facts: g.facts, Refused: g.refused, About: g.about,
-		Logger: g.log.With("component", "api"),
+		Importer: &importer{store: g.store, admit: g.pipeline.Gate().Introduce},
+		Logger:   g.log.With("component", "api"),
 	})
 	g.http = &http.Server{
 		Handler:           g.routes(auth.New(auth.Config{Token: g.token, Origins: s.Origins})),

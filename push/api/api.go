@@ -69,6 +69,8 @@ type Config struct {
 	Facts   func(device.ID) Facts
 	Refused func() []Refused // newest first
 	About   func() About
+	// Importer takes imports.
+	Importer Importer
 	// Now is the wall clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -76,8 +78,10 @@ type Config struct {
 
 // API serves the paths below /api/v1/.
 type API struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg     Config
+	mux     *http.ServeMux
+	work    work
+	imports chan struct{} // one for each that runs
 }
 
 // New returns the API.
@@ -85,7 +89,7 @@ func New(cfg Config) *API {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), imports: make(chan struct{}, maxImports)}
 	for path, handle := range map[string]http.HandlerFunc{
 		"/api/v1/about":          a.about,
 		"/api/v1/devices":        a.devices,
@@ -97,11 +101,16 @@ func New(cfg Config) *API {
 	} {
 		a.mux.HandleFunc(path, get(handle))
 	}
+	a.mux.HandleFunc("/api/v1/import", a.importRows)
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		push.Refuse(w, http.StatusNotFound, "no such resource")
 	})
 	return a
 }
+
+// Close ends imports, which are answered with what was taken. It comes before
+// the store stops committing.
+func (a *API) Close() { a.work.close() }
 
 // get refuses other methods, HEAD too: its answer would be read from the store
 // for nothing.

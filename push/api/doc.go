@@ -1,5 +1,5 @@
 // Package api answers questions about what is stored, over HTTP: devices,
-// series, readings and their count.
+// series, readings and their count. It takes imports.
 //
 // Answers with readings are streamed from the store in the order of their
 // offsets and take constant memory. Errors are {"error":"…"} with the fitting
