@@ -38,10 +38,12 @@ func (im *importer) run(ctx context.Context, r io.Reader, cfg rows.Config, refus
 	last := uint64(0)
 	for {
 		b, err := d.Next()
-		if errors.Is(err, io.EOF) {
+		switch {
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
+		case errors.Is(err, io.EOF):
 			return taken, im.store.WaitDurable(ctx, last)
-		}
-		if err == nil {
+		case err == nil:
 			for _, row := range b.Refused {
 				refused(row)
 			}

@@ -63,7 +63,7 @@ func (e *InputError) Error() string { return e.Msg }
 func (a *API) importRows(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		push.Refuse(w, http.StatusMethodNotAllowed, "want POST")
+		refuseUnread(w, http.StatusMethodNotAllowed, "want POST")
 		return
 	}
 	select {
@@ -71,12 +71,12 @@ func (a *API) importRows(w http.ResponseWriter, r *http.Request) {
 		defer func() { <-a.imports }()
 	default:
 		w.Header().Set("Retry-After", "5")
-		push.Refuse(w, http.StatusTooManyRequests, "there are as many imports as may be at a time")
+		refuseUnread(w, http.StatusTooManyRequests, "there are as many imports as may be at a time")
 		return
 	}
 	ctx, end, ok := a.work.begin(r.Context())
 	if !ok {
-		push.Refuse(w, http.StatusServiceUnavailable, "the gateway is stopping")
+		refuseUnread(w, http.StatusServiceUnavailable, "the gateway is stopping")
 		return
 	}
 	defer end()
@@ -95,9 +95,21 @@ func (a *API) importRows(w http.ResponseWriter, r *http.Request) {
 		done.Refused = []RefusedRow{}
 	}
 	status := a.importStatus(ctx, body, err, &done)
+	if status != http.StatusOK {
+		closeUnread(w)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	reply(w, done)
+}
+
+// closeUnread keeps the server from waiting for the rest of the body before it
+// answers.
+func closeUnread(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
+
+func refuseUnread(w http.ResponseWriter, status int, msg string) {
+	closeUnread(w)
+	push.Refuse(w, status, msg)
 }
 
 func (a *API) importFrom(ctx context.Context, r *http.Request, body *importBody) (Imported, error) {
@@ -130,10 +142,10 @@ func (a *API) importStatus(ctx context.Context, body *importBody, err error, don
 	case errors.As(err, &bad):
 		done.Error = bad.Msg
 		return http.StatusBadRequest
-	case ctx.Err() != nil:
+	case errors.Is(context.Cause(ctx), errStopping):
 		done.Error = "the gateway is stopping"
 		return http.StatusServiceUnavailable
-	case body.err != nil || isGzip(err):
+	case body.err != nil, isGzip(err), ctx.Err() != nil:
 		done.Error = "the body broke off"
 		return http.StatusBadRequest
 	}

@@ -2,14 +2,18 @@ package api
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
+
+// errStopping is why the context of work ends that Close ends.
+var errStopping = errors.New("the gateway is stopping")
 
 // work is what takes long: imports and backups. They end before the store does.
 type work struct {
 	mu      sync.Mutex // guards following
 	closed  bool
-	cancels map[*context.CancelFunc]struct{}
+	cancels map[*context.CancelCauseFunc]struct{}
 	running sync.WaitGroup
 }
 
@@ -21,14 +25,14 @@ func (w *work) begin(ctx context.Context) (context.Context, func(), bool) {
 	if w.closed {
 		return nil, nil, false
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	if w.cancels == nil {
-		w.cancels = map[*context.CancelFunc]struct{}{}
+		w.cancels = map[*context.CancelCauseFunc]struct{}{}
 	}
 	w.cancels[&cancel] = struct{}{}
 	w.running.Add(1)
 	return ctx, func() {
-		cancel()
+		cancel(nil)
 		w.mu.Lock()
 		delete(w.cancels, &cancel)
 		w.mu.Unlock()
@@ -41,7 +45,7 @@ func (w *work) close() {
 	w.mu.Lock()
 	w.closed = true
 	for cancel := range w.cancels {
-		(*cancel)()
+		(*cancel)(errStopping)
 	}
 	w.mu.Unlock()
 	w.running.Wait()
