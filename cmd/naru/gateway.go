@@ -119,6 +119,8 @@ func (g *gateway) openPush() error {
 	g.api = api.New(api.Config{
 		Readings: g.store, Catalog: g.store, Facts: g.facts, Refused: g.refused, About: g.about,
 		Importer: &importer{store: g.store, admit: g.pipeline.Gate().Introduce},
+		Snapshot: func(ctx context.Context) (api.Snapshot, error) { return takeSnapshot(ctx, g.store) },
+		Usage:    func(ctx context.Context) (api.Usage, error) { return usageOf(ctx, g.store) },
 		Logger:   g.log.With("component", "api"),
 	})
 	g.http = &http.Server{

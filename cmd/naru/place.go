@@ -28,23 +28,41 @@ const addressFile = "gateway.json"
 // storeFile is the file without which a folder holds no readings.
 const storeFile = "hot.db"
 
-// placeFlags say where a command finds the readings: with --url in that gateway,
-// else in the data folder, or where a gateway has it open in that one.
-type placeFlags struct {
+// folderFlags say which data folder a command is about.
+type folderFlags struct {
 	settings
-	url, token string
-	all        *pflag.FlagSet // of the settings
-	environ    []string
+	all     *pflag.FlagSet // of the settings
+	environ []string
 }
 
 // addTo declares the flags.
-func (f *placeFlags) addTo(cmd *cobra.Command, environ []string) {
+func (f *folderFlags) addTo(cmd *cobra.Command, environ []string) {
 	f.environ = environ
 	f.all = pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
 	f.flags(f.all)
 	for _, name := range []string{"config", "data"} {
 		cmd.Flags().AddFlag(f.all.Lookup(name))
 	}
+}
+
+// settle fills in what the command line has left open.
+func (f *folderFlags) settle() error {
+	if err := f.load(f.all, f.environ); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}
+
+// placeFlags say where a command finds the readings: with --url in that gateway,
+// else in the data folder, or where a gateway has it open in that one.
+type placeFlags struct {
+	folderFlags
+	url, token string
+}
+
+// addTo declares the flags.
+func (f *placeFlags) addTo(cmd *cobra.Command, environ []string) {
+	f.folderFlags.addTo(cmd, environ)
 	cmd.Flags().StringVar(&f.url, "url", "", "`address` of a gateway, such as http://192.168.1.20:7780")
 	cmd.Flags().StringVar(&f.token, "token", "", "access token, for a gateway on another machine (or NARU_TOKEN)")
 }
@@ -75,8 +93,8 @@ func (f *placeFlags) use(ctx context.Context, create bool, log *slog.Logger, do 
 }
 
 func (f *placeFlags) open(create bool, log *slog.Logger) (*place, error) {
-	if err := f.load(f.all, f.environ); err != nil {
-		return nil, &usageError{err}
+	if err := f.settle(); err != nil {
+		return nil, err
 	}
 	if f.url != "" {
 		return f.at(f.url)

@@ -29,7 +29,7 @@ type progress struct {
 	quiet    bool
 	what     string               // import
 	amount   func(float64) string // writes down what is counted
-	total    int64                // 0: not known
+	total    atomic.Int64         // 0: not known
 	started  time.Time
 	done     atomic.Int64
 
@@ -42,10 +42,12 @@ type progress struct {
 // newProgress returns the progress of what; run shows it.
 func newProgress(w io.Writer, quiet bool, what string, total int64, amount func(float64) string) *progress {
 	f, ok := w.(*os.File)
-	return &progress{
+	p := &progress{
 		w: w, terminal: ok && term.IsTerminal(int(f.Fd())), quiet: quiet,
-		what: what, total: total, amount: amount, started: time.Now(), end: make(chan struct{}),
+		what: what, amount: amount, started: time.Now(), end: make(chan struct{}),
 	}
+	p.total.Store(total)
+	return p
 }
 
 // run shows the progress until stop.
@@ -112,15 +114,15 @@ func (p *progress) eraseLocked() {
 
 // text is the line of progress after so much time.
 func (p *progress) text(elapsed time.Duration) string {
-	done := p.done.Load()
+	done, total := p.done.Load(), p.total.Load()
 	rate := float64(done) / elapsed.Seconds()
-	if p.total <= 0 {
+	if total <= 0 {
 		return fmt.Sprintf("%s  %s  %s/s", p.what, p.amount(float64(done)), p.amount(rate))
 	}
-	part := min(float64(done)/float64(p.total), 1)
+	part := min(float64(done)/float64(total), 1)
 	left := "-"
 	if rate > 0 {
-		left = duration(time.Duration(float64(max(p.total-done, 0)) / rate * float64(time.Second)))
+		left = duration(time.Duration(float64(max(total-done, 0)) / rate * float64(time.Second)))
 	}
 	bar := ""
 	if p.terminal {
@@ -128,7 +130,7 @@ func (p *progress) text(elapsed time.Duration) string {
 		bar = "  [" + strings.Repeat("#", full) + strings.Repeat("-", barWidth-full) + "]"
 	}
 	return fmt.Sprintf("%s%s  %.0f%%  %s of %s  %s/s  %s left", p.what, bar, part*100,
-		p.amount(float64(done)), p.amount(float64(p.total)), p.amount(rate), left)
+		p.amount(float64(done)), p.amount(float64(total)), p.amount(rate), left)
 }
 
 // duration writes a duration as a person would say it.
@@ -180,4 +182,10 @@ func (c counter) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.p.done.Add(int64(n))
 	return n, err
+}
+
+// set says how much is done, and how much there is.
+func (p *progress) set(done, total int64) {
+	p.done.Store(done)
+	p.total.Store(total)
 }

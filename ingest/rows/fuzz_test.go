@@ -2,6 +2,7 @@ package rows
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math"
 	"testing"
@@ -100,7 +101,7 @@ func FuzzRoundTrip(f *testing.F) {
 			if back := (device.Stored{Offset: b.Offsets[0], Reading: b.Readings[0]}); back != got {
 				t.Errorf("%v: %q gives %+v, want %+v", format, out, back, got)
 			}
-			if _, err := d.Next(); err != io.EOF {
+			if _, err := d.Next(); !errors.Is(err, io.EOF) {
 				t.Errorf("%v: behind the end: %v", format, err)
 			}
 		}

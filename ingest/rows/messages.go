@@ -51,7 +51,7 @@ func (d *Decoder) message(m *wire.Message) {
 		return
 	}
 	if m.Format == wire.FormatJSON {
-		if metric := textNamed(m, "metric"); metric != nil {
+		if metric, ok := textNamed(m, "metric"); ok {
 			d.contractReading(m, dev, metric)
 			return
 		}
@@ -119,14 +119,14 @@ func (d *Decoder) contractReading(m *wire.Message, dev, metric []byte) {
 	d.add(dev, metric, at, value, offset)
 }
 
-// textNamed returns the text of a field; nil when there is no such text.
-func textNamed(m *wire.Message, name string) []byte {
+// textNamed returns the text of a field, if there is one.
+func textNamed(m *wire.Message, name string) ([]byte, bool) {
 	for i := range m.Fields {
 		if f := &m.Fields[i]; f.Value.Kind == device.KindText && string(f.Metric) == name {
-			return f.Value.Text[:len(f.Value.Text):len(f.Value.Text)]
+			return f.Value.Text, true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // comment reads "# precision: ns".

@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -24,7 +25,7 @@ func outcome(r io.Reader, cfg Config) string {
 	var took, refused strings.Builder
 	for {
 		b, err := d.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return took.String() + refused.String()
 		}
 		if err != nil {
@@ -304,7 +305,7 @@ func decodeAll(t *testing.T, in string, f Format) []device.Stored {
 	var out []device.Stored
 	for {
 		b, err := d.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {

@@ -1,5 +1,6 @@
 // Package api answers questions about what is stored, over HTTP: devices,
-// series, readings and their count. It takes imports.
+// series, readings and their count. It takes imports, gives the files of
+// the store to backups, and tells what the store takes.
 //
 // Answers with readings are streamed from the store in the order of their
 // offsets and take constant memory. Errors are {"error":"…"} with the fitting
