@@ -93,6 +93,11 @@ func backup(ctx context.Context, p *place, dir string, quiet bool, stdout, stder
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	for _, f := range s.Files() {
+		if !isStoreFile(f.Name) {
+			return fmt.Errorf("the gateway names a file %q", f.Name)
+		}
+	}
 	b, err := openBackup(dir, store)
 	if err != nil {
 		return err

@@ -84,7 +84,8 @@ func export(ctx context.Context, o *exportOptions, stdout, stderr io.Writer) err
 			return err
 		}
 		if n := shown.done.Load(); !o.quiet {
-			_, err = fmt.Fprintf(stderr, "exported %d readings in %s (%s/s)\n", n, duration(shown.elapsed()), readingsText(float64(n)/shown.elapsed().Seconds()))
+			seconds := shown.elapsed().Seconds()
+			_, err = fmt.Fprintf(stderr, "exported %d readings in %.1f s (%s/s)\n", n, seconds, readingsText(float64(n)/seconds))
 		}
 		if left > 0 {
 			return fmt.Errorf("%d readings were left out, since line protocol has no place for their metric or time; csv and ndjson do", left)

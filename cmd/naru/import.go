@@ -49,7 +49,7 @@ any order, or time and one column for each metric. The time may also be called
 unix_s, unix_ms, unix_us or unix_ns.`,
 		Example: `  naru import history.csv.gz
   naru import --device greenhouse --precision s wide.csv
-  influx_inspect export … | naru import --url http://192.168.1.20:7780 -`,
+  ssh old-pi cat readings.line | naru import --url http://192.168.1.20:7780 -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.ExactArgs(1)(cmd, args); err != nil {
 				return &usageError{errors.New("want one file, or - for the standard input")}

@@ -19,6 +19,9 @@ const (
 	progressLine   = 5 * time.Second
 
 	barWidth = 24
+
+	// maxLeft is the longest time that is told; nobody waits for it.
+	maxLeft = 1e9 * time.Second
 )
 
 // progress tells how far something long is: a bar on a terminal, a line now and
@@ -122,7 +125,8 @@ func (p *progress) text(elapsed time.Duration) string {
 	part := min(float64(done)/float64(total), 1)
 	left := "-"
 	if rate > 0 {
-		left = duration(time.Duration(float64(max(total-done, 0)) / rate * float64(time.Second)))
+		seconds := min(float64(max(total-done, 0))/rate, maxLeft.Seconds())
+		left = duration(time.Duration(seconds * float64(time.Second)))
 	}
 	bar := ""
 	if p.terminal {

@@ -53,31 +53,45 @@ func TestDecoder(t *testing.T) {
 		in   string
 		want string
 	}{
-		{"csv, as we export it", Config{Format: CSV}, "offset,device,metric,time,value\n" +
-			"1,gh1,air.temperature,1764000000123.456,21.5\n2,gh1,n,12,21\n3,gh1,f,-0.5,21.0\n4,gh1,b,0,true\n5,gh1,t,1,\"tr\"\"ue\"\n6,gh1,\"a{k=\"\"v,w\"\"}\",1,\"x\n\ny\"\n7,gh1,z,1,-0.0\n",
-			"gh1 air.temperature 1764000000123456 float 21.5 @1\ngh1 n 12000 int 21 @2\ngh1 f -500 float 21.0 @3\ngh1 b 0 bool true @4\n" +
-				"gh1 t 1000 text \"tr\\\"ue\" @5\ngh1 a{k=\"v,w\"} 1000 text \"x\\n\\ny\" @6\ngh1 z 1000 float -0.0 @7\n"},
 		{
-			"csv, other columns and order", Config{Format: CSV}, "\ufeffValue, unix_ms ,unit,METRIC,Device\r\n1e1,1309478401000,C,a b,d\r\n\r\n x ,2,,m, e \r\n",
+			"csv, as we export it",
+			Config{Format: CSV},
+			"offset,device,metric,time,value\n" +
+				"1,gh1,air.temperature,1764000000123.456,21.5\n2,gh1,n,12,21\n3,gh1,f,-0.5,21.0\n4,gh1,b,0,true\n5,gh1,t,1,\"tr\"\"ue\"\n6,gh1,\"a{k=\"\"v,w\"\"}\",1,\"x\n\ny\"\n7,gh1,z,1,-0.0\n",
+			"gh1 air.temperature 1764000000123456 float 21.5 @1\ngh1 n 12000 int 21 @2\ngh1 f -500 float 21.0 @3\ngh1 b 0 bool true @4\n" +
+				"gh1 t 1000 text \"tr\\\"ue\" @5\ngh1 a{k=\"v,w\"} 1000 text \"x\\n\\ny\" @6\ngh1 z 1000 float -0.0 @7\n",
+		},
+		{
+			"csv, other columns and order",
+			Config{Format: CSV},
+			"\ufeffValue, unix_ms ,unit,METRIC,Device\r\n1e1,1309478401000,C,a b,d\r\n\r\n x ,2,,m, e \r\n",
 			"d a b 1309478401000000 float 10.0\ne m 2000 text \" x \"\n",
 		},
 		{
-			"csv, units", Config{Format: CSV, Device: "d"}, "metric,time,value\na,1764000000,1\na,1764000000123,1\na,1764000000123456,1\na,1764000000123456789,1\na,2026-11-23T10:00:00.5+01:00,1\na,12,1\n",
+			"csv, units",
+			Config{Format: CSV, Device: "d"},
+			"metric,time,value\na,1764000000,1\na,1764000000123,1\na,1764000000123456,1\na,1764000000123456789,1\na,2026-11-23T10:00:00.5+01:00,1\na,12,1\n",
 			"d a 1764000000000000 int 1\nd a 1764000000123000 int 1\nd a 1764000000123456 int 1\nd a 1764000000123456 int 1\nd a 1795424400500000 int 1\n" +
 				"line 7 time: time 12: its unit cannot be told by its size; name the column unix_s, unix_ms, unix_us or unix_ns\n",
 		},
 		{"csv, a unit said", Config{Format: CSV, Device: "d", Unit: wire.Second}, "metric,time,value\na,12.5,1\n", "d a 12500000 int 1\n"},
 		{
-			"csv, wide", Config{Format: CSV}, "time,temp,device,,door\n1764000000,21.5,d,9,open\n1764000001,,d,,\"\"\n1764000002,nan,d,,shut\n",
+			"csv, wide",
+			Config{Format: CSV},
+			"time,temp,device,,door\n1764000000,21.5,d,9,open\n1764000001,,d,,\"\"\n1764000002,nan,d,,shut\n",
 			"d temp 1764000000000000 float 21.5\nd door 1764000000000000 text \"open\"\nd door 1764000001000000 text \"\"\nd door 1764000002000000 text \"shut\"\n" +
 				"line 4 value: temp: nan is not a finite number\n",
 		},
 		{
-			"csv, all in quotes", Config{Format: CSV, Device: "d"}, "\"unix_s\",\"a\",\"b\"\n\"1\",\"2\",\"x\"\n\"3\",\"\",\"TRUE\"\n",
+			"csv, all in quotes",
+			Config{Format: CSV, Device: "d"},
+			"\"unix_s\",\"a\",\"b\"\n\"1\",\"2\",\"x\"\n\"3\",\"\",\"TRUE\"\n",
 			"d a 1000000 int 2\nd b 1000000 text \"x\"\nd b 3000000 bool true\n",
 		},
 		{
-			"csv, broken rows", Config{Format: CSV}, "device,metric,unix_s,value\nd,m,1\nd,m,1,2,3\nd,m,x,1\nd,m,,1\nd,m,1,\nd,m,1,NaN\nd,m,1,-Infinity\nd,m,1,1e999\nd é,m,1,1\nd,,1,1\n,m,1,1\nd,m,9e9,7\nd,m,1e10,7\nd,m,1," + strings.Repeat("y", 1025) + "\nd,m,1,\xff\nd,m,1,\"a\"b\nd,m,1,\"open\nd,m,2,\"b\"\nd,m,3,9\n",
+			"csv, broken rows",
+			Config{Format: CSV},
+			"device,metric,unix_s,value\nd,m,1\nd,m,1,2,3\nd,m,x,1\nd,m,,1\nd,m,1,\nd,m,1,NaN\nd,m,1,-Infinity\nd,m,1,1e999\nd é,m,1,1\nd,,1,1\n,m,1,1\nd,m,9e9,7\nd,m,1e10,7\nd,m,1," + strings.Repeat("y", 1025) + "\nd,m,1,\xff\nd,m,1,\"a\"b\nd,m,1,\"open\nd,m,2,\"b\"\nd,m,3,9\n",
 			"d m 9000000000000000 int 7\nd m 2000000 text \"b\"\nd m 3000000 int 9\n" +
 				"line 2 syntax: 3 columns, the header has 4\nline 3 syntax: 5 columns, the header has 4\n" +
 				"line 4 time: time \"x\" is neither a number nor like 2026-11-23T10:00:00Z\nline 5 time: the time is missing\n" +
@@ -89,31 +103,43 @@ func TestDecoder(t *testing.T) {
 				"line 17 syntax: column 4: text behind the closing quote\nline 18 syntax: column 4: text behind the closing quote\n",
 		},
 		{
-			"csv, a quote that nothing closes", Config{Format: CSV}, "device,metric,unix_s,value\nd,m,1,\"" + strings.Repeat("\nd,m,2,3", 3),
+			"csv, a quote that nothing closes",
+			Config{Format: CSV},
+			"device,metric,unix_s,value\nd,m,1,\"" + strings.Repeat("\nd,m,2,3", 3),
 			"d m 2000000 int 3\nd m 2000000 int 3\nd m 2000000 int 3\nline 2 syntax: column 4: the closing quote is missing\n",
 		},
 		{
-			"csv, a quote that is closed too far away", Config{Format: CSV}, "device,metric,unix_s,value\nd,m,1,\"" + strings.Repeat("\n", maxContinued+1) + "\"\nd,m,2,3",
+			"csv, a quote that is closed too far away",
+			Config{Format: CSV},
+			"device,metric,unix_s,value\nd,m,1,\"" + strings.Repeat("\n", maxContinued+1) + "\"\nd,m,2,3",
 			"d m 2000000 int 3\nline 2 syntax: column 4: the closing quote is missing\n" + fmt.Sprintf("line %d syntax: column 1: the closing quote is missing\n", maxContinued+3),
 		},
 		{
-			"csv, long lines", Config{Format: CSV}, "device,metric,unix_s,value\n" + long + long + "\nd,m,2,3\n" + long + long,
+			"csv, long lines",
+			Config{Format: CSV},
+			"device,metric,unix_s,value\n" + long + long + "\nd,m,2,3\n" + long + long,
 			"d m 2000000 int 3\nline 2 too_long: the line has more than 262144 bytes\nline 4 too_long: the line has more than 262144 bytes\n",
 		},
 		{
-			"ndjson of the contract", Config{Format: NDJSON}, `{"offset":7,"device":"gh1","metric":"t","time":12.5,"value":21.0}` + "\n" +
+			"ndjson of the contract",
+			Config{Format: NDJSON},
+			`{"offset":7,"device":"gh1","metric":"t","time":12.5,"value":21.0}` + "\n" +
 				`{"value":"a\u0000\n\"é","time":-1,"metric":"t\"","device":"d","unit":"C"}` + "\n\n" +
 				`{"device":"d","metric":"m","time":"1970-01-01T00:00:12Z","value":false}` + "\n",
 			"gh1 t 12500 float 21.0 @7\nd t\" -1000 text \"a\\u0000\\n\\\"é\"\nd m 12000000 bool false\n",
 		},
 		{
-			"ndjson of devices", Config{Format: NDJSON, Device: "x"}, `{"device":"d","time":1309478401,"temp":21.5,"BME280":{"p":1013}}` + "\n" +
+			"ndjson of devices",
+			Config{Format: NDJSON, Device: "x"},
+			`{"device":"d","time":1309478401,"temp":21.5,"BME280":{"p":1013}}` + "\n" +
 				`[{"temp":1},{"temp":2,"time":60}]` + "\n" + `[{"bn":"y/","bt":1309478401,"n":"a","v":1},{"n":"b","vs":"z"}]` + "\n",
 			"d temp 1309478401000000 float 21.5\nd BME280.p 1309478401000000 int 1013\nx temp 1764000000000000 int 1\nx temp 1763999940000000 int 2\n" +
 				"y a 1309478401000000 int 1\ny b 1309478401000000 text \"z\"\n",
 		},
 		{
-			"ndjson, broken rows", Config{Format: NDJSON}, `{"device":"d","metric":"m","time":1,"value":null}` + "\n" + `{"device":"d","metric":"m","value":1}` + "\n" +
+			"ndjson, broken rows",
+			Config{Format: NDJSON},
+			`{"device":"d","metric":"m","time":1,"value":null}` + "\n" + `{"device":"d","metric":"m","value":1}` + "\n" +
 				`{"metric":"m","time":1,"value":1}` + "\n" + "climate,device=d temp=1\n" + `{"device":"d","metric":"m","time":1,"value":1` + "\n" +
 				`{"device":"d"}` + "\n" + `{"device":"d","metric":"m","time":1e300,"value":1}` + "\n" + `{"device":"d","metric":"m","time":1e14,"value":1}` + "\n" +
 				`{"device":"d","metric":"m","time":1,"value":1} x` + "\n" + `{"device":"d","a":1,"time":-300000000}` + "\n",
@@ -124,12 +150,16 @@ func TestDecoder(t *testing.T) {
 				"line 8 time: " + timeText + "\nline 9 syntax: want an object that begins with {\nline 10 time: " + timeText + "\n",
 		},
 		{
-			"line protocol", Config{Format: Line}, "climate,device=gh1,room=a temp=21,hum=40i,s=\"a\\\"b\",ok=t 1309478401000000000\r\n\n# precision: ns\nm,host=d value=1 12000\n# precision: s\nm,id=d value=1 12\n#precision: x\nm,id=d value=1 13\n",
+			"line protocol",
+			Config{Format: Line},
+			"climate,device=gh1,room=a temp=21,hum=40i,s=\"a\\\"b\",ok=t 1309478401000000000\r\n\n# precision: ns\nm,host=d value=1 12000\n# precision: s\nm,id=d value=1 12\n#precision: x\nm,id=d value=1 13\n",
 			"gh1 climate.temp{room=a} 1309478401000000 float 21.0\ngh1 climate.hum{room=a} 1309478401000000 int 40\ngh1 climate.s{room=a} 1309478401000000 text \"a\\\"b\"\n" +
 				"gh1 climate.ok{room=a} 1309478401000000 bool true\nd m 12 float 1.0\nd m 12000000 float 1.0\nd m 13000000 float 1.0\n",
 		},
 		{
-			"line protocol, broken rows", Config{Format: Line}, "m,device=d v=1,w=1e400 5\nm v=1\nm,device=d v=\n{\"a\":1}\nm,device=d v=\"open\nm,device=d v=2",
+			"line protocol, broken rows",
+			Config{Format: Line},
+			"m,device=d v=1,w=1e400 5\nm v=1\nm,device=d v=\n{\"a\":1}\nm,device=d v=\"open\nm,device=d v=2",
 			"d m.v 1764000000000000 float 2.0\n" +
 				"line 1 syntax: byte 18: a number is malformed or out of range\nline 2 device: it names no device; --device names one for all such rows\n" +
 				"line 3 syntax: byte 14: a field value is missing\nline 4 syntax: want line protocol, not json\nline 5 syntax: byte 14: a text lacks its closing quote\n",
