@@ -265,6 +265,10 @@ func TestImportIntoGateway(t *testing.T) {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 
+	if taken, refused := g.metric(t, "naru_imported_readings_total", ""), g.metric(t, "naru_import_refused_total", ""); taken != 2 || refused != 1 {
+		t.Errorf("counted %v taken and %v refused, want 2 and 1", taken, refused)
+	}
+
 	body, rest := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url("/api/v1/import?format=line"), body)
 	if err != nil {

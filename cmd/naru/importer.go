@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
@@ -27,6 +28,8 @@ type importer struct {
 	store *storage.Log
 	// admit says whether a series may be taken; nil: every one.
 	admit func(device.Series) error
+
+	taken, refused atomic.Int64 // readings, and rows
 }
 
 // run appends the rows in r and returns how many readings it has taken, which
@@ -44,6 +47,7 @@ func (im *importer) run(ctx context.Context, r io.Reader, cfg rows.Config, refus
 		case errors.Is(err, io.EOF):
 			return taken, im.store.WaitDurable(ctx, last)
 		case err == nil:
+			im.refused.Add(int64(len(b.Refused)))
 			for _, row := range b.Refused {
 				refused(row)
 			}
@@ -53,6 +57,7 @@ func (im *importer) run(ctx context.Context, r io.Reader, cfg rows.Config, refus
 			return taken, errors.Join(err, im.settle(ctx, last))
 		}
 		taken += int64(len(b.Readings))
+		im.taken.Add(int64(len(b.Readings)))
 	}
 }
 
