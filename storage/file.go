@@ -80,7 +80,7 @@ func (l *Log) openOnce() (err error) {
 	}
 	maxSize := int(l.cfg.LogSize) + sizeHeadroom
 	l.db, err = boltfile.Open(l.path, boltfile.Options{
-		NoFreelist: true, MaxSize: maxSize, Mmap: maxSize, Grow: allocSize,
+		NoFreelist: true, MaxSize: maxSize, Mmap: maxSize, Grow: allocSize, Written: &l.written,
 	})
 	if err != nil {
 		return err

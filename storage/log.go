@@ -219,6 +219,7 @@ type Log struct {
 	stats     counters
 	damage    damage
 	files     openFiles
+	written   atomic.Int64 // bytes that commits have written
 	durable   atomic.Uint64
 	commitErr atomic.Pointer[error] // why the last commit failed; nil when it did not
 	keepErr   atomic.Pointer[error] // the same of the keeper
@@ -242,6 +243,7 @@ type Log struct {
 	// mu guards all that follows. Nothing that can block is done under it.
 	mu     sync.RWMutex
 	cat    catalog
+	today  today
 	closed bool
 	next   uint64 // offset of the next reading
 	bound  uint64 // offsets up to here are reserved durably
@@ -285,8 +287,8 @@ func Open(cfg Config) (*Log, error) {
 		pressed:   make(chan struct{}, 1),
 		gen:       1, // a series not in any batch has generation 0
 		committed: make(chan struct{}),
-		files:     openFiles{most: openFileLimit()},
 	}
+	l.files = openFiles{most: openFileLimit(), written: &l.written}
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
 	}
@@ -297,7 +299,7 @@ func Open(cfg Config) (*Log, error) {
 	return l, nil
 }
 
-// hotName is the file of the log.
+// hotName is the file of the log and the catalogue.
 const hotName = "hot.db"
 
 // maxOpenFiles is how many files of the history are open at a time.

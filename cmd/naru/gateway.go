@@ -38,6 +38,7 @@ type gateway struct {
 	udp      *listen.UDP
 	tcp      *listen.TCP
 	live     *live.Handler
+	importer *importer
 	api      *api.API
 	http     *http.Server
 
@@ -116,10 +117,14 @@ func (g *gateway) openPush() error {
 	g.live = live.New(live.Config{
 		Feed: g.feed, Origins: s.Origins, MaxViewers: s.MaxViewers, Logger: g.log.With("component", "live"),
 	})
+	g.importer = &importer{store: g.store, admit: g.pipeline.Gate().Introduce}
 	g.api = api.New(api.Config{
 		Readings: g.store, History: g.store, Catalog: g.store,
 		Facts: g.facts, Refused: g.refused, About: g.about,
-		Logger: g.log.With("component", "api"),
+		Importer: g.importer,
+		Snapshot: func(ctx context.Context) (api.Snapshot, error) { return takeSnapshot(ctx, g.store) },
+		Usage:    func(ctx context.Context) (api.Usage, error) { return usageOf(ctx, g.store) },
+		Logger:   g.log.With("component", "api"),
 	})
 	g.http = &http.Server{
 		Handler:           g.routes(auth.New(auth.Config{Token: g.token, Origins: s.Origins})),

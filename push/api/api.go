@@ -94,6 +94,11 @@ type Config struct {
 	Facts   func(device.ID) Facts
 	Refused func() []Refused // newest first
 	About   func() About
+	// Importer takes imports.
+	Importer Importer
+	// Snapshot takes a snapshot for a backup.
+	Snapshot func(context.Context) (Snapshot, error)
+	Usage    func(context.Context) (Usage, error)
 	// Now is the wall clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -101,8 +106,11 @@ type Config struct {
 
 // API serves the paths below /api/v1/.
 type API struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg       Config
+	mux       *http.ServeMux
+	work      work
+	imports   chan struct{} // one for each that runs
+	snapshots snapshots
 }
 
 // New returns the API.
@@ -110,7 +118,7 @@ func New(cfg Config) *API {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), imports: make(chan struct{}, maxImports)}
 	for path, handle := range map[string]http.HandlerFunc{
 		"/api/v1/about":          a.about,
 		"/api/v1/devices":        a.devices,
@@ -120,13 +128,27 @@ func New(cfg Config) *API {
 		"/api/v1/readings/count": a.count,
 		"/api/v1/history":        a.history,
 		"/api/v1/refused":        a.refused,
+		"/api/v1/stats":          a.stats,
+		"/api/v1/backup":         a.backup,
 	} {
 		a.mux.HandleFunc(path, get(handle))
 	}
+	a.mux.HandleFunc("/api/v1/import", a.importRows)
+	a.mux.HandleFunc("GET /api/v1/backup/{id}/{name}", a.backupFile)
+	a.mux.HandleFunc("DELETE /api/v1/backup/{id}", a.endBackup)
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		push.Refuse(w, http.StatusNotFound, "no such resource")
 	})
 	return a
+}
+
+// Close ends imports, which are answered with what was taken, and backups. It
+// comes before the store stops committing.
+func (a *API) Close() {
+	a.work.close()
+	for _, id := range a.snapshots.ids() {
+		a.letGo(id)
+	}
 }
 
 // get refuses other methods, HEAD too: its answer would be read from the store

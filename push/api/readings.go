@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/naru-telemetry/naru/device"
@@ -18,88 +17,76 @@ type encoding interface {
 	end(dst []byte) []byte
 }
 
-type jsonEncoding struct{}
+type jsonEncoding struct{ exact bool }
 
 func (jsonEncoding) contentType() string     { return "application/json" }
 func (jsonEncoding) begin(dst []byte) []byte { return append(dst, `{"readings":[`...) }
 func (jsonEncoding) end(dst []byte) []byte   { return append(dst, "]}\n"...) }
 
-func (jsonEncoding) reading(dst []byte, s *device.Stored, first bool) []byte {
+func (e jsonEncoding) reading(dst []byte, s *device.Stored, first bool) []byte {
 	if !first {
 		dst = append(dst, ',')
+	}
+	if e.exact {
+		return s.AppendExactJSON(dst)
 	}
 	return s.AppendJSON(dst)
 }
 
-type ndjsonEncoding struct{}
+type ndjsonEncoding struct{ exact bool }
 
 func (ndjsonEncoding) contentType() string     { return "application/x-ndjson" }
 func (ndjsonEncoding) begin(dst []byte) []byte { return dst }
 func (ndjsonEncoding) end(dst []byte) []byte   { return dst }
 
-func (ndjsonEncoding) reading(dst []byte, s *device.Stored, _ bool) []byte {
+func (e ndjsonEncoding) reading(dst []byte, s *device.Stored, _ bool) []byte {
+	if e.exact {
+		return append(s.AppendExactJSON(dst), '\n')
+	}
 	return append(s.AppendJSON(dst), '\n')
 }
 
-// csvEncoding is RFC 4180 with newlines as Unix writes them. Texts are quoted
-// where they must be.
-type csvEncoding struct{}
+type csvEncoding struct{ exact bool }
 
-func (csvEncoding) contentType() string { return "text/csv; charset=utf-8; header=present" }
+func (csvEncoding) contentType() string     { return "text/csv; charset=utf-8; header=present" }
+func (csvEncoding) begin(dst []byte) []byte { return append(dst, device.CSVHeader...) }
+func (csvEncoding) end(dst []byte) []byte   { return dst }
 
-func (csvEncoding) begin(dst []byte) []byte {
-	return append(dst, "offset,device,metric,time,value\n"...)
-}
-
-func (csvEncoding) end(dst []byte) []byte { return dst }
-
-func (csvEncoding) reading(dst []byte, s *device.Stored, _ bool) []byte {
-	dst = strconv.AppendUint(dst, s.Offset, 10)
-	dst = append(dst, ',')
-	dst = append(dst, s.Device...)
-	dst = append(dst, ',')
-	dst = appendCSV(dst, string(s.Metric))
-	dst = append(dst, ',')
-	dst = s.Time.AppendMillis(dst)
-	dst = append(dst, ',')
-	if s.Value.Kind() == device.KindText {
-		dst = appendCSV(dst, s.Value.Text())
-	} else {
-		dst = s.Value.AppendJSON(dst)
+func (e csvEncoding) reading(dst []byte, s *device.Stored, _ bool) []byte {
+	if e.exact {
+		return s.AppendExactCSV(dst)
 	}
-	return append(dst, '\n')
-}
-
-func appendCSV(dst []byte, s string) []byte {
-	if !strings.ContainsAny(s, ",\"\r\n") {
-		return append(dst, s...)
-	}
-	dst = append(dst, '"')
-	dst = append(dst, strings.ReplaceAll(s, `"`, `""`)...)
-	return append(dst, '"')
+	return s.AppendCSV(dst)
 }
 
 // encodingOf returns the notation that the viewer asks for: format before
-// Accept, JSON when neither says.
+// Accept, JSON when neither says. With exact=1 the kinds of values can be told.
 func encodingOf(r *http.Request) (encoding, error) {
-	accept := r.Header.Get("Accept")
-	switch r.URL.Query().Get("format") {
-	case "json":
-		return jsonEncoding{}, nil
-	case "csv":
-		return csvEncoding{}, nil
-	case "ndjson":
-		return ndjsonEncoding{}, nil
-	case "":
-		switch {
-		case strings.Contains(accept, "text/csv"):
-			return csvEncoding{}, nil
-		case strings.Contains(accept, "application/x-ndjson"):
-			return ndjsonEncoding{}, nil
-		}
-		return jsonEncoding{}, nil
+	q := r.URL.Query()
+	exact := false
+	switch q.Get("exact") {
+	case "", "0":
+	case "1":
+		exact = true
+	default:
+		return nil, errors.New("exact: want 1 or 0")
 	}
-	return nil, errors.New("format: want json, csv or ndjson")
+	accept := r.Header.Get("Accept")
+	switch format := q.Get("format"); {
+	case format == "json":
+		return jsonEncoding{exact}, nil
+	case format == "csv":
+		return csvEncoding{exact}, nil
+	case format == "ndjson":
+		return ndjsonEncoding{exact}, nil
+	case format != "":
+		return nil, errors.New("format: want json, csv or ndjson")
+	case strings.Contains(accept, "text/csv"):
+		return csvEncoding{exact}, nil
+	case strings.Contains(accept, "application/x-ndjson"):
+		return ndjsonEncoding{exact}, nil
+	}
+	return jsonEncoding{exact}, nil
 }
 
 func (a *API) readings(w http.ResponseWriter, r *http.Request) {
