@@ -31,7 +31,7 @@ func difficult(t *testing.T, format rows.Format) string {
 		}
 		n := len(rs)
 		rs = append(rs, device.Stored{Offset: uint64(n + 1), Reading: device.Reading{
-			Device: device.ID(fmt.Sprintf("d:%d", n%3)), Metric: metric, Time: device.Time(1_764_000_000_000_000 + n*1001), Value: v,
+			Device: device.ID(fmt.Sprintf("d:%d", n%3)), Metric: metric, Time: 1_764_000_000_000_000 + device.Time(n*1001), Value: v,
 		}})
 	}
 	for _, f := range []float64{0, math.Copysign(0, -1), 21, 21.5, 1e21, 5e-324, -math.MaxFloat64, 0.1, 93.72200000000001, 1 << 60} {
