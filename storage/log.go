@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -94,8 +95,8 @@ type Config struct {
 	// of hours. Default 5 years, and for ever.
 	RetainMinutes, RetainHours time.Duration
 	// RetainSize is how many bytes all files may take; the oldest go first, and
-	// readings before rollups. Default 8 GiB, on 32-bit machines 2 GiB. At least
-	// 8 MiB.
+	// readings before rollups. Default 8 GiB, on 32-bit machines 2 GiB, but at most
+	// four fifths of the disk. At least 8 MiB.
 	RetainSize int64
 	// LogAge is for how long the log has readings in the order of their arrival,
 	// beside the blocks. Default a day; negative: no longer than they are in no
@@ -172,6 +173,9 @@ func (c *Config) sizes() error {
 		if c.LogSize > maxLogSize32 {
 			return fmt.Errorf("log size %d, at most %d on a 32-bit machine", c.LogSize, maxLogSize32)
 		}
+	}
+	if disk := diskSize(c.Dir); disk > 0 {
+		size = max(min(size, disk/5*4), minRetainSize)
 	}
 	setDefault(&c.RetainSize, size)
 	setDefault(&c.LogSize, min(log, c.RetainSize/4))
@@ -273,6 +277,11 @@ type Log struct {
 // that is damaged in its structure is put aside, never deleted, and a new one
 // with a new store id begun; single damaged batches are left out.
 func Open(cfg Config) (*Log, error) {
+	if cfg.Dir != "" { // it tells how large the disk is
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
+		}
+	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("storage: config: %w", err)

@@ -117,9 +117,8 @@ func (l *Log) periodAt(t int64) *period {
 	return nil
 }
 
-// Seal flushes everything and seals every period, over or not, as one does to a
-// store that is put away. Run must not be at work.
-func (l *Log) Seal(ctx context.Context) error {
+// seal flushes everything and seals every period, over or not.
+func (l *Log) sealAll(ctx context.Context) error {
 	if err := l.flush(ctx, allDevices); err != nil {
 		return err
 	}

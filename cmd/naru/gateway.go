@@ -70,11 +70,17 @@ func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, 
 
 func (g *gateway) openStore() error {
 	s := g.settings
+	size := int64(s.RetainSize)
+	if size == defaultRetainSize() {
+		size = 0 // then the disk has a say
+	}
 	store, err := storage.Open(storage.Config{
 		Dir:            s.Data,
 		CommitInterval: s.CommitInterval,
-		RetainAge:      s.RetainAge,
-		RetainSize:     int64(s.RetainSize),
+		RetainAge:      time.Duration(s.RetainAge),
+		RetainMinutes:  time.Duration(s.RetainMinutes),
+		RetainHours:    time.Duration(s.RetainHours),
+		RetainSize:     size,
 		// The feed is made from the open store; nothing is appended before.
 		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
 		Logger:   g.log,
@@ -223,7 +229,20 @@ func (g *gateway) about() api.About {
 		a.TCP = portOf(g.tcpLn.Addr())
 	}
 	a.Addresses = reachable(g.deviceAddr())
+	a.Storage = g.storageState()
 	return a
+}
+
+// storageState says whether readings are kept, in words for people. It tells no
+// paths.
+func (g *gateway) storageState() *api.Storage {
+	switch {
+	case g.store.Healthy() == nil:
+		return &api.Storage{State: api.StorageOK}
+	case g.store.Full():
+		return &api.Storage{State: api.StorageFull, Detail: "no space left on the disk"}
+	}
+	return &api.Storage{State: api.StorageFailing, Detail: "the log of the gateway says why"}
 }
 
 // deviceAddr is the address that devices send to, as far as it is bound.

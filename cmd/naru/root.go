@@ -31,7 +31,7 @@ prints, and watch.`,
 	root.RunE = serve.RunE
 	root.Flags().AddFlagSet(serve.Flags())
 	root.AddCommand(serve, newWatchCommand(environ), newExportCommand(environ), newImportCommand(environ),
-		newBackupCommand(environ), newRestoreCommand(environ), newCheckCommand(environ), newStatsCommand(environ),
+		newBackupCommand(environ), newRestoreCommand(environ), newCheckCommand(environ), newCompactCommand(environ), newStatsCommand(environ),
 		newTokenCommand(environ), newVersionCommand())
 	return root
 }
