@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -85,4 +87,146 @@ func walk(b *testing.B, dir string, days int) *Log {
 		b.Fatal(err)
 	}
 	return l
+}
+
+// BenchmarkOpenDay opens what kill -9 leaves of a day of 100 readings a second,
+// committed every second. The filling, without syncing, is not measured.
+func BenchmarkOpenDay(b *testing.B) {
+	dir := b.TempDir()
+	l, err := Open(Config{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.db.NoSync = true
+	f := newFleet(25)
+	var rs []device.Reading
+	for i := range 86400 {
+		rs = f.fill(rs, 100)
+		if _, err := l.Append(rs); err != nil {
+			b.Fatal(err)
+		}
+		if err := l.commit(commitAll); err != nil {
+			b.Fatal(err)
+		}
+		if i%60 == 0 {
+			if err := l.tend(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	s := l.Stats()
+	b.Logf("hot.db: %d bytes, %d used; %d readings unflushed", s.HotBytes, s.UsedBytes, s.Unflushed)
+	left := b.TempDir()
+	for b.Loop() {
+		b.StopTimer()
+		copyFolder(b, dir, left)
+		b.StartTimer()
+		again, err := Open(Config{Dir: left})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if n, err := again.Count(b.Context(), device.Query{}); err != nil || n < 8_640_000-100 {
+			b.Fatalf("%d readings, %v", n, err)
+		}
+		if err := again.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// copyFolder makes to a folder with the files of from.
+func copyFolder(tb testing.TB, from, to string) {
+	tb.Helper()
+	for _, dir := range []string{to, from} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, e := range entries {
+			if dir == to {
+				if err := os.Remove(filepath.Join(to, e.Name())); err != nil {
+					tb.Fatal(err)
+				}
+			} else {
+				copyFile(tb, filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
+			}
+		}
+	}
+}
+
+// BenchmarkGrowth fills stores with 1, 10 and 100 million readings of 100 devices
+// times 4 metrics and tells for each what an opening takes, a chart of 1,000
+// points over everything and over the last hour, and a reading at rest. With
+// NARU_BENCH_DIR the stores stay there, to be looked at with the program.
+func BenchmarkGrowth(b *testing.B) {
+	for _, million := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("%dM", million), func(b *testing.B) {
+			for b.Loop() {
+				growth(b, million)
+			}
+			b.ReportMetric(0, "ns/op") // says nothing here
+		})
+	}
+}
+
+func growth(b *testing.B, million int) {
+	dir := filepath.Join(b.TempDir(), "data")
+	if keep := os.Getenv("NARU_BENCH_DIR"); keep != "" {
+		dir = filepath.Join(keep, fmt.Sprintf("%dM", million))
+	}
+	cfg := Config{Dir: dir, RetainAge: -1, RetainSize: 1 << 40, LogSize: 32 << 20}
+	l, err := Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.db.NoSync = true
+	f := newFleet(100)
+	var rs []device.Reading
+	for i := range million * 2500 { // seconds
+		rs = f.fill(rs, 400)
+		if _, err := l.Append(rs); err != nil {
+			b.Fatal(err)
+		}
+		if err := l.commit(commitAll); err != nil {
+			b.Fatal(err)
+		}
+		if i%60 == 0 {
+			if err := l.tend(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	start := time.Now()
+	if l, err = Open(cfg); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(time.Since(start).Microseconds())/1e3, "ms-open")
+	sel, err := device.NewSelector([]string{string(f.devices[0])}, []string{string(fleetMetrics[0])})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for unit, from := range map[string]device.Time{"ms-chart-all": 0, "ms-chart-hour": f.now.Add(-time.Hour)} {
+		start := time.Now()
+		const times = 20
+		for range times {
+			q := device.HistoryQuery{Selector: sel, From: from, Points: 1000}
+			if err := l.History(b.Context(), q, func(*device.History) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(time.Since(start).Microseconds())/1e3/times, unit)
+	}
+	s := l.Stats()
+	b.ReportMetric(float64(s.HistoryBytes)/float64(int64(s.Head)-int64(s.Unflushed)), "B/reading")
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
 }

@@ -305,6 +305,7 @@ func Open(cfg Config) (*Log, error) {
 		l.files.closeAll()
 		return nil, errors.Join(fmt.Errorf("storage: open %s: %w", cfg.Dir, err), l.db.Close())
 	}
+	l.unload()
 	return l, nil
 }
 

@@ -186,6 +186,15 @@ func (o *openFiles) release(v *volume) {
 	o.shrinkLocked()
 }
 
+// unload gives back the memory of the mapped files.
+func (o *openFiles) unload() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, v := range o.open {
+		_ = v.file.Unload() // memory that is not given back is no failure
+	}
+}
+
 // discard closes the file; no one uses it.
 func (o *openFiles) discard(v *volume) {
 	o.mu.Lock()

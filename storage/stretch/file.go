@@ -222,6 +222,9 @@ func (f *File) SetEnd(end int64) error {
 	return err
 }
 
+// Unload is boltfile.DB.Unload.
+func (f *File) Unload() error { return f.db.Unload() }
+
 // Finish syncs and closes a file of a sealed kind.
 func (f *File) Finish() error { return errors.Join(f.db.Sync(), f.db.Close()) }
 
