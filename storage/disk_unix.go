@@ -11,5 +11,5 @@ func diskSize(dir string) int64 {
 	if syscall.Statfs(dir, &s) != nil {
 		return 0
 	}
-	return int64(s.Blocks) * int64(s.Bsize)
+	return int64(s.Blocks) * int64(s.Bsize) //nolint:unconvert // its type is another elsewhere
 }

@@ -255,8 +255,7 @@ func (l *Log) loadOffsets(tx *bolt.Tx, meta *bolt.Bucket) error {
 	for _, p := range l.shelf.periods {
 		for _, v := range []*volume{p.sealed, p.cold} {
 			if v != nil {
-				_, hi := v.bounds()
-				last = max(last, hi)
+				last = max(last, v.last())
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func BenchmarkChart(b *testing.B) {
 		l := walk(b, dir, days)
 		for _, c := range []struct {
 			name   string
-			range_ time.Duration
+			length time.Duration
 		}{{"1h", time.Hour}, {"1d", 24 * time.Hour}, {"30d", 30 * 24 * time.Hour}, {"1y", 365 * 24 * time.Hour}} {
 			b.Run(fmt.Sprintf("days=%d/%s", days, c.name), func(b *testing.B) {
 				sel, err := device.NewSelector([]string{"meter"}, []string{"power"})
@@ -32,7 +32,7 @@ func BenchmarkChart(b *testing.B) {
 				to := device.Time(int64(days)*86400e6) + walkBegin
 				for b.Loop() {
 					n := 0
-					q := device.HistoryQuery{Selector: sel, From: to.Add(-c.range_), To: to, Points: 1000}
+					q := device.HistoryQuery{Selector: sel, From: to.Add(-c.length), To: to, Points: 1000}
 					err := l.History(b.Context(), q, func(h *device.History) error { n += len(h.Start); return nil })
 					if err != nil || n == 0 || n > 1001 {
 						b.Fatalf("%d buckets, %v", n, err)

@@ -144,7 +144,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.RetainHours, DefaultRetainHours)
 	setDefault(&c.LogAge, DefaultLogAge)
 	setDefault(&c.FlushAge, DefaultFlushAge)
-	if err := c.sizes(); err != nil {
+	c, err := c.sizes()
+	if err != nil {
 		return c, err
 	}
 	if c.Period == 0 {
@@ -166,12 +167,12 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 // sizes sets the defaults of what is counted in bytes or readings, and checks it.
-func (c *Config) sizes() error {
+func (c Config) sizes() (Config, error) {
 	size, log, period, most := int64(DefaultRetainSize), int64(DefaultLogSize), int64(DefaultPeriodSize), DefaultMaxUnflushed
 	if math.MaxInt == math.MaxInt32 {
 		size, log, period, most = DefaultRetainSize32, DefaultLogSize32, DefaultPeriodSize32, DefaultMaxUnflushed32
 		if c.LogSize > maxLogSize32 {
-			return fmt.Errorf("log size %d, at most %d on a 32-bit machine", c.LogSize, maxLogSize32)
+			return c, fmt.Errorf("log size %d, at most %d on a 32-bit machine", c.LogSize, maxLogSize32)
 		}
 	}
 	if disk := diskSize(c.Dir); disk > 0 {
@@ -183,13 +184,13 @@ func (c *Config) sizes() error {
 	setDefault(&c.MaxUnflushed, most)
 	switch {
 	case c.RetainSize < minRetainSize:
-		return fmt.Errorf("retain size %d, at least %d", c.RetainSize, minRetainSize)
+		return c, fmt.Errorf("retain size %d, at least %d", c.RetainSize, minRetainSize)
 	case c.LogSize < minLogSize:
-		return fmt.Errorf("log size %d, at least %d", c.LogSize, minLogSize)
+		return c, fmt.Errorf("log size %d, at least %d", c.LogSize, minLogSize)
 	case c.PeriodSize < 0:
-		return fmt.Errorf("period size %d", c.PeriodSize)
+		return c, fmt.Errorf("period size %d", c.PeriodSize)
 	}
-	return nil
+	return c, nil
 }
 
 // periodFor returns the stretch of time of a file when readings are kept for so

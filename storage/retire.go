@@ -148,8 +148,8 @@ func (l *Log) saveAge() error {
 
 // newest returns an offset that no reading in a sealed file is above.
 func (v *volume) newest() uint64 {
-	if _, hi := v.bounds(); hi > 0 {
-		return hi
+	if last := v.last(); last > 0 {
+		return last
 	}
 	return v.meta.Before
 }

@@ -70,19 +70,15 @@ func residentOf(d *stretch.Device) *resident {
 	return &resident{d.Done, d.Count(), d.MinTime, d.MaxTime, d.MinOffset, d.MaxOffset}
 }
 
-// bounds returns the smallest and largest offset of the readings in the file,
-// 0 and 0 when there are none.
-func (v *volume) bounds() (lo, hi uint64) {
+// last returns the largest offset of the readings in the file, 0 when there are
+// none.
+func (v *volume) last() (offset uint64) {
 	for _, r := range v.devices {
-		if r.count == 0 {
-			continue
+		if r.count > 0 {
+			offset = max(offset, r.maxOffset)
 		}
-		if lo == 0 || r.minOffset < lo {
-			lo = r.minOffset
-		}
-		hi = max(hi, r.maxOffset)
 	}
-	return lo, hi
+	return offset
 }
 
 func (v *volume) pin() { v.pins.Add(1) }

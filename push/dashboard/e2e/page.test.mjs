@@ -120,8 +120,8 @@ test('a device page: pause, table', async () => {
   await withPage(naru.url + device, {}, async (page) => {
     const panel = page.locator('.panel[data-metric="climate.temp"]');
     const figures = panel.locator('.figures');
-    const before = await until(() => figures.textContent(), 5000, 'figures');
-    assert.match(before, /min .* avg .* max/);
+    await panel.locator('.chart[data-whole=true]').waitFor();
+    assert.match(await figures.textContent(), /min .* avg .* max/);
     await page.keyboard.press(' ');
     await page.getByRole('button', { name: 'Live', exact: true }).waitFor();
     await page.evaluate(() => new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted))));
