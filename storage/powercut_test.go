@@ -42,8 +42,8 @@ func TestPowerCut(t *testing.T) {
 		start := last
 		s := recordStore(t, strace, rng.Uint64(), &start)
 		n := (*powerCuts + powercutRecordings - 1) / powercutRecordings
-		t.Logf("recording %d: %d operations, %d readings with offsets from %d to %d, the floor from %d to %d",
-			i+1, len(s.ops), len(s.numbers)-len(s.start.stored), s.given[0].offset, s.top(never), s.start.floor, s.floor(never))
+		t.Logf("recording %d: %d operations, %d readings with offsets from %d to %d, files gone %d",
+			i+1, len(s.ops), len(s.numbers)-len(s.start.numbers), s.given[0].offset, s.top(never), len(s.gones)-len(s.start.gone))
 		last = cutStore(t, s, n, rng, cuts)
 		if t.Failed() {
 			return
@@ -126,7 +126,7 @@ func recordStore(t *testing.T, strace string, seed uint64, start *survivor) *sto
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &story{recording: rec, start: start, numbers: maps.Clone(start.stored)}
+	s := &story{recording: rec, start: start, gones: slices.Clone(start.gone), numbers: maps.Clone(start.numbers)}
 	if s.numbers == nil {
 		s.numbers = map[uint64]int64{}
 	}

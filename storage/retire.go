@@ -231,7 +231,7 @@ func (l *Log) drop(v *volume, why string) {
 			l.cfg.Logger.Warn("the floor of the history could not be noted", "error", err)
 		}
 	}
-	v.retire()
+	l.retire(v)
 }
 
 // promote makes the rollups of those series of a sealed file that have none,

@@ -705,6 +705,6 @@ func (l *Log) install(s *sealer) {
 	l.mu.Unlock()
 	l.stats.sealed.Add(1)
 	for _, v := range s.olds {
-		v.retire()
+		l.retire(v)
 	}
 }
