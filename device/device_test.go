@@ -126,6 +126,54 @@ func TestReadingJSON(t *testing.T) {
 	}
 }
 
+// In their exact forms all kinds can be told apart.
+func TestExact(t *testing.T) {
+	float := func(f float64) device.Value {
+		v, err := device.Float(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	text := func(s string) device.Value {
+		v, err := device.Text(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, c := range []struct {
+		value                      device.Value
+		json, exact, csv, exactCSV string
+	}{
+		{device.Int(21), "21", "21", "21", "21"},
+		{float(21), "21", "21.0", "21", "21.0"},
+		{float(21.5), "21.5", "21.5", "21.5", "21.5"},
+		{float(math.Copysign(0, -1)), "-0", "-0.0", "-0", "-0.0"},
+		{float(1e20), "100000000000000000000", "100000000000000000000.0", "100000000000000000000", "100000000000000000000.0"},
+		{float(1e21), "1e+21", "1e+21", "1e+21", "1e+21"},
+		{float(5e-324), "5e-324", "5e-324", "5e-324", "5e-324"},
+		{device.Bool(true), "true", "true", "true", "true"},
+		{text("true"), `"true"`, `"true"`, "true", `"true"`},
+		{text(""), `""`, `""`, "", `""`},
+		{text("a \"b\",\r\n"), `"a \"b\",\r\n"`, `"a \"b\",\r\n"`, "\"a \"\"b\"\",\r\n\"", "\"a \"\"b\"\",\r\n\""},
+	} {
+		s := device.Stored{Offset: 7, Reading: device.Reading{Device: "d", Metric: `m,"n"`, Time: 1_500, Value: c.value}}
+		head := `{"offset":7,"device":"d","metric":"m,\"n\"","time":1.5,"value":`
+		table := `7,d,"m,""n""",1.5,`
+		for _, form := range []struct{ got, want string }{
+			{string(s.AppendJSON(nil)), head + c.json + "}"},
+			{string(s.AppendExactJSON(nil)), head + c.exact + "}"},
+			{string(s.AppendCSV(nil)), table + c.csv + "\n"},
+			{string(s.AppendExactCSV(nil)), table + c.exactCSV + "\n"},
+		} {
+			if form.got != form.want {
+				t.Errorf("got %s, want %s", form.got, form.want)
+			}
+		}
+	}
+}
+
 func TestTimeMillis(t *testing.T) {
 	for in, want := range map[device.Time]string{
 		0:                "0",

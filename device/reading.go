@@ -36,6 +36,16 @@ type Series struct {
 //
 // with time in Unix milliseconds.
 func (s *Stored) AppendJSON(dst []byte) []byte {
+	return append(s.Value.AppendJSON(s.appendJSONHead(dst)), '}')
+}
+
+// AppendExactJSON appends the same object with the value as AppendExact writes
+// it.
+func (s *Stored) AppendExactJSON(dst []byte) []byte {
+	return append(s.Value.AppendExact(s.appendJSONHead(dst)), '}')
+}
+
+func (s *Stored) appendJSONHead(dst []byte) []byte {
 	dst = append(dst, `{"offset":`...)
 	dst = strconv.AppendUint(dst, s.Offset, 10)
 	dst = append(dst, `,"device":"`...)
@@ -44,9 +54,7 @@ func (s *Stored) AppendJSON(dst []byte) []byte {
 	dst = AppendJSONString(dst, string(s.Metric))
 	dst = append(dst, `,"time":`...)
 	dst = s.Time.AppendMillis(dst)
-	dst = append(dst, `,"value":`...)
-	dst = s.Value.AppendJSON(dst)
-	return append(dst, '}')
+	return append(dst, `,"value":`...)
 }
 
 // Time is a moment in microseconds since the Unix epoch, the resolution of the

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -133,6 +134,17 @@ func (v Value) AppendJSON(dst []byte) []byte {
 		return AppendJSONString(dst, v.text)
 	}
 	return append(dst, "null"...)
+}
+
+// AppendExact appends the value like AppendJSON, except that a float which would
+// read as an integer keeps a fraction: 21.0. So the kind can be told again.
+func (v Value) AppendExact(dst []byte) []byte {
+	start := len(dst)
+	dst = v.AppendJSON(dst)
+	if v.kind == KindFloat && !bytes.ContainsAny(dst[start:], ".e") {
+		dst = append(dst, ".0"...)
+	}
+	return dst
 }
 
 // String returns the value as a person would write it; text is unquoted.

@@ -87,6 +87,24 @@ func (g *Gate) Seed(s device.Series) {
 	}
 }
 
+// Introduce makes a series known that comes to the store another way than
+// through a Session, or returns why it may not: a *RefusalError.
+func (g *Gate) Introduce(s device.Series) error {
+	d := g.device([]byte(s.Device), false)
+	if d == nil {
+		return g.tooManyDevices([]byte(s.Device))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, refusal := g.metricLocked(d, []byte(s.Metric)); refusal != nil {
+		if len(d.metrics) == 0 {
+			g.forget(d)
+		}
+		return refusal
+	}
+	return nil
+}
+
 // Device returns the facts of a device that has sent since the start.
 func (g *Gate) Device(id device.ID) (Facts, bool) {
 	g.mu.RLock()
@@ -143,9 +161,13 @@ func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
 	}
 	d := g.device(name, false)
 	if d == nil {
-		return nil, &RefusalError{TooManyDevices, fmt.Sprintf("device %q is new, and there are %d devices already", name, g.maxDevices)}
+		return nil, g.tooManyDevices(name)
 	}
 	return d, nil
+}
+
+func (g *Gate) tooManyDevices(name []byte) *RefusalError {
+	return &RefusalError{TooManyDevices, fmt.Sprintf("device %q is new, and there are %d devices already", name, g.maxDevices)}
 }
 
 // metricLocked returns the device's metric of this name. The caller holds d.mu.

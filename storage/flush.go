@@ -524,7 +524,7 @@ func (l *Log) createVolume(m stretch.Meta) (*volume, error) {
 	v := &volume{meta: m, opened: &l.files, devices: map[uint32]*resident{}}
 	v.name = fileName(m.Kind, m.Start)
 	v.path = l.filePath(v.name)
-	f, err := stretch.Create(v.path+unfinished, m)
+	f, err := stretch.Create(v.path+unfinished, m, &l.written)
 	if err != nil {
 		return nil, err
 	}

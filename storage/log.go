@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -94,8 +95,8 @@ type Config struct {
 	// of hours. Default 5 years, and for ever.
 	RetainMinutes, RetainHours time.Duration
 	// RetainSize is how many bytes all files may take; the oldest go first, and
-	// readings before rollups. Default 8 GiB, on 32-bit machines 2 GiB. At least
-	// 8 MiB.
+	// readings before rollups. Default 8 GiB, on 32-bit machines 2 GiB, but at most
+	// four fifths of the disk. At least 8 MiB.
 	RetainSize int64
 	// LogAge is for how long the log has readings in the order of their arrival,
 	// beside the blocks. Default a day; negative: no longer than they are in no
@@ -173,6 +174,9 @@ func (c *Config) sizes() error {
 			return fmt.Errorf("log size %d, at most %d on a 32-bit machine", c.LogSize, maxLogSize32)
 		}
 	}
+	if disk := diskSize(c.Dir); disk > 0 {
+		size = max(min(size, disk/5*4), minRetainSize)
+	}
 	setDefault(&c.RetainSize, size)
 	setDefault(&c.LogSize, min(log, c.RetainSize/4))
 	setDefault(&c.PeriodSize, min(period, c.RetainSize/8))
@@ -219,6 +223,7 @@ type Log struct {
 	stats     counters
 	damage    damage
 	files     openFiles
+	written   atomic.Int64 // bytes that commits have written
 	durable   atomic.Uint64
 	commitErr atomic.Pointer[error] // why the last commit failed; nil when it did not
 	keepErr   atomic.Pointer[error] // the same of the keeper
@@ -243,6 +248,7 @@ type Log struct {
 	// mu guards all that follows. Nothing that can block is done under it.
 	mu     sync.RWMutex
 	cat    catalog
+	today  today
 	closed bool
 	next   uint64 // offset of the next reading
 	bound  uint64 // offsets up to here are reserved durably
@@ -272,6 +278,11 @@ type Log struct {
 // that is damaged in its structure is put aside, never deleted, and a new one
 // with a new store id begun; single damaged batches are left out.
 func Open(cfg Config) (*Log, error) {
+	if cfg.Dir != "" { // it tells how large the disk is
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
+		}
+	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("storage: config: %w", err)
@@ -286,8 +297,8 @@ func Open(cfg Config) (*Log, error) {
 		pressed:   make(chan struct{}, 1),
 		gen:       1, // a series not in any batch has generation 0
 		committed: make(chan struct{}),
-		files:     openFiles{most: openFileLimit()},
 	}
+	l.files = openFiles{most: openFileLimit(), written: &l.written}
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
 	}
@@ -298,7 +309,7 @@ func Open(cfg Config) (*Log, error) {
 	return l, nil
 }
 
-// hotName is the file of the log.
+// hotName is the file of the log and the catalogue.
 const hotName = "hot.db"
 
 // maxOpenFiles is how many files of the history are open at a time.

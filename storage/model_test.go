@@ -167,7 +167,7 @@ func (m *model) seal() {
 	m.t.Helper()
 	err := m.log.sealDue(m.t.Context())
 	if m.rng.IntN(8) == 0 {
-		err = m.log.Seal(m.t.Context())
+		err = m.log.sealAll(m.t.Context())
 	}
 	if err != nil {
 		m.t.Fatal(err)

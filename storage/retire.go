@@ -20,8 +20,8 @@ import (
 type ageing struct {
 	// Service is the time of service in seconds when it was last noted, Wall the
 	// wall clock then, in Unix seconds.
-	Service int64  `json:"service"`
-	Wall    int64  `json:"wall"`
+	Service int64     `json:"service"`
+	Wall    int64     `json:"wall"`
 	Marks   []ageMark `json:"marks"` // ascending
 
 	noted time.Time // with a monotonic reading

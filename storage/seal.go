@@ -117,9 +117,8 @@ func (l *Log) periodAt(t int64) *period {
 	return nil
 }
 
-// Seal flushes everything and seals every period, over or not, as one does to a
-// store that is put away. Run must not be at work.
-func (l *Log) Seal(ctx context.Context) error {
+// seal flushes everything and seals every period, over or not.
+func (l *Log) sealAll(ctx context.Context) error {
 	if err := l.flush(ctx, allDevices); err != nil {
 		return err
 	}
@@ -161,20 +160,24 @@ func (l *Log) cut(p *period) error {
 // name when it is whole; the one with the readings is the last, and from then on
 // the cold one counts no more.
 func (l *Log) seal(ctx context.Context, p *period) error {
-	s := sealer{log: l, periods: []*period{p}}
+	s := &sealer{log: l, periods: []*period{p}}
 	l.mu.RLock()
 	at := slices.Index(l.shelf.periods, p)
 	if at > 0 {
 		before := l.shelf.periods[at-1]
-		if before.cold == nil && mayJoin(before.sealed.bytes.Load()+p.cold.bytes.Load(), before.start, p.end, l.cfg.RetainAge) {
+		if before.cold == nil && p.cold != nil && mayJoin(before.sealed.bytes.Load()+p.cold.bytes.Load(), before.start, p.end, l.cfg.RetainAge) {
 			s.periods = []*period{before, p}
 		}
 	}
 	l.mu.RUnlock()
+	return l.sealAs(ctx, s)
+}
+
+func (l *Log) sealAs(ctx context.Context, s *sealer) error {
 	if err := s.write(ctx); err != nil {
 		return s.abandon(err)
 	}
-	l.install(&s)
+	l.install(s)
 	return nil
 }
 
@@ -195,6 +198,8 @@ type sealer struct {
 	log *Log
 	coder
 	periods []*period // to become one; none when only rollups are rewritten
+	// anew has all rollups made from the readings, whatever is stored.
+	anew bool
 	// unrolled are the rollups by device of series that had none stored.
 	unrolled map[uint32][stretch.Tiers][]track
 	raw      *volume
@@ -294,6 +299,11 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 	s.unrolled = map[uint32][stretch.Tiers][]track{}
 	for _, number := range slices.Sorted(maps.Keys(known)) {
 		d := known[number]
+		if s.anew {
+			for i := range d.Series {
+				d.Series[i].Rolled = [stretch.Tiers]bool{}
+			}
+		}
 		if err := s.readingsOf(ctx, d); err != nil {
 			return err
 		}

@@ -133,10 +133,11 @@ func (l *Log) syncDir() error {
 // openFiles bounds how many files are open, and with it the address space that
 // they take.
 type openFiles struct {
-	most int
-	mu   sync.Mutex // guards following
-	open []*volume
-	tick uint64
+	most    int
+	written *atomic.Int64 // bytes that commits write
+	mu      sync.Mutex    // guards following
+	open    []*volume
+	tick    uint64
 }
 
 // with calls fn with the open file.
@@ -153,7 +154,7 @@ func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if v.file == nil {
-		f, err := stretch.Open(v.path, v.meta.Kind.Sealed())
+		f, err := stretch.Open(v.path, v.meta.Kind.Sealed(), o.written)
 		if err != nil {
 			return nil, err
 		}
@@ -240,6 +241,9 @@ func kindOf(name string) (stretch.Kind, bool) {
 // finished, and puts aside what cannot be read or is another store's. names
 // takes the series in them.
 func (l *Log) loadShelf(names *nameList, kin []string) error {
+	if err := l.removeUnfinished(); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(l.cfg.Dir)
 	if err != nil {
 		return err
@@ -247,14 +251,8 @@ func (l *Log) loadShelf(names *nameList, kin []string) error {
 	l.shelf = shelf{}
 	found := map[string]*volume{}
 	for _, e := range entries {
-		kind, ok := kindOf(strings.TrimSuffix(e.Name(), unfinished))
-		switch {
-		case !ok:
-			continue
-		case strings.HasSuffix(e.Name(), unfinished):
-			if err := os.Remove(filepath.Join(l.cfg.Dir, e.Name())); err != nil {
-				return err
-			}
+		kind, ok := kindOf(e.Name())
+		if !ok {
 			continue
 		}
 		v, err := l.loadVolume(e.Name(), kind, names, kin)
@@ -286,7 +284,7 @@ func (l *Log) putAside(name string, why error) error {
 
 func (l *Log) loadVolume(name string, kind stretch.Kind, names *nameList, kin []string) (*volume, error) {
 	v := &volume{name: name, path: filepath.Join(l.cfg.Dir, name), opened: &l.files, devices: map[uint32]*resident{}}
-	f, err := stretch.Open(v.path, kind.Sealed())
+	f, err := stretch.Open(v.path, kind.Sealed(), &l.written)
 	if err != nil {
 		return nil, err
 	}

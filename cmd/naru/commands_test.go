@@ -44,15 +44,25 @@ func TestHelp(t *testing.T) {
 		})
 	}
 	_, stdout, _ := command(t, nil, "--help")
-	for _, want := range []string{"serve", "watch", "token", "version", "naru --demo", "nc -u"} {
+	for _, want := range []string{"serve", "watch", "export", "import", "backup", "restore", "check", "stats", "token", "version", "naru --demo", "nc -u"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("--help does not tell of %s", want)
 		}
 	}
-	_, stdout, _ = command(t, nil, "watch", "--help")
-	for _, want := range []string{"--url", "--token", "--device", "--metric", "--lines", "--json"} {
-		if !strings.Contains(stdout, want) {
-			t.Errorf("watch --help does not tell of %s", want)
+	for name, flags := range map[string][]string{
+		"watch":   {"--url", "--token", "--device", "--metric", "--lines", "--json"},
+		"export":  {"--url", "--token", "--data", "--device", "--metric", "--from", "--to", "--format", "--output", "--quiet"},
+		"import":  {"--url", "--token", "--data", "--device", "--format", "--precision", "--quiet"},
+		"backup":  {"--url", "--token", "--data", "--quiet"},
+		"restore": {"--data", "--quiet"},
+		"check":   {"--data", "--repair", "--quiet"},
+		"stats":   {"--url", "--token", "--data", "--json"},
+	} {
+		_, stdout, _ = command(t, nil, name, "--help")
+		for _, want := range flags {
+			if !strings.Contains(stdout, want+" ") && !strings.Contains(stdout, want+"[") {
+				t.Errorf("%s --help does not tell of %s", name, want)
+			}
 		}
 	}
 }

@@ -34,7 +34,9 @@ type settings struct {
 	HTTP string
 
 	CommitInterval time.Duration
-	RetainAge      time.Duration
+	RetainAge      span
+	RetainMinutes  span
+	RetainHours    span
 	RetainSize     byteSize
 
 	ReceiveBuffer   byteSize
@@ -62,12 +64,12 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.HTTP, "http", ":7780", "`address` for the page, live push and history")
 	f.DurationVar(&s.CommitInterval, "commit-interval", time.Second,
 		"how often readings go to the disk; a device that waits for an answer is served sooner")
-	f.DurationVar(&s.RetainAge, "retain-age", 30*24*time.Hour, "how long readings are kept; negative: for ever")
-	s.RetainSize = storage.DefaultRetainSize
-	if strconv.IntSize == 32 {
-		s.RetainSize = storage.DefaultRetainSize32
-	}
-	f.Var(&s.RetainSize, "retain-size", "how large the store may grow before the oldest readings go")
+	s.RetainAge, s.RetainMinutes, s.RetainHours = span(storage.DefaultRetainAge), span(storage.DefaultRetainMinutes), span(storage.DefaultRetainHours)
+	f.Var(&s.RetainAge, "retain-age", "how long readings are kept, such as 90d; negative: for ever")
+	f.Var(&s.RetainMinutes, "retain-1m", "how long minimum, maximum and average of each minute are kept")
+	f.Var(&s.RetainHours, "retain-1h", "how long those of each hour are kept")
+	s.RetainSize = byteSize(defaultRetainSize())
+	f.Var(&s.RetainSize, "retain-size", "how large all files may grow before the oldest readings go; at most 80% of the disk unless said")
 	s.ReceiveBuffer = listen.DefaultReceiveBuffer
 	f.Var(&s.ReceiveBuffer, "receive-buffer", "receive buffer asked of the kernel for datagrams")
 	f.DurationVar(&s.Idle, "idle-timeout", listen.DefaultIdle, "how long a device's stream may say nothing")
@@ -230,8 +232,8 @@ func editDistance(a, b string) int {
 // maxReceiveBuffer is the largest round size that the system call's 32 bits hold.
 const maxReceiveBuffer = 1 << 30
 
-// maxRetainSize keeps the store's file within what can be mapped and scanned.
-const maxRetainSize = 64 << 30
+// maxRetainSize keeps slips of the pen apart from wishes.
+const maxRetainSize = 16 << 40
 
 // check refuses what no package downstream can make sense of.
 func (s *settings) check() error {
@@ -248,12 +250,12 @@ func (s *settings) check() error {
 	switch {
 	case s.CommitInterval < time.Millisecond:
 		return fmt.Errorf("commit-interval: want at least 1ms, not %v", s.CommitInterval)
-	case s.RetainAge == 0:
-		return errors.New("retain-age: want a duration such as 720h, or a negative one for ever")
+	case s.RetainAge == 0, s.RetainMinutes == 0, s.RetainHours == 0:
+		return errors.New("retain-age, retain-1m, retain-1h: want a duration such as 90d, or a negative one for ever")
 	case s.RetainSize < 8<<20:
 		return fmt.Errorf("retain-size: want at least 8MiB, not %v", &s.RetainSize)
 	case s.RetainSize > maxRetainSize:
-		return fmt.Errorf("retain-size: want at most 64GiB, not %v", &s.RetainSize)
+		return fmt.Errorf("retain-size: want at most 16TiB, not %v", &s.RetainSize)
 	case s.ReceiveBuffer > maxReceiveBuffer:
 		return fmt.Errorf("receive-buffer: want at most 1GiB, not %v", &s.ReceiveBuffer)
 	case s.Idle < time.Second:
@@ -275,6 +277,50 @@ func (s *settings) check() error {
 	return nil
 }
 
+func defaultRetainSize() int64 {
+	if strconv.IntSize == 32 {
+		return storage.DefaultRetainSize32
+	}
+	return storage.DefaultRetainSize
+}
+
+// span is a length of time: what time.Duration knows, and days, weeks and years,
+// as 90d, 6w, 2y. A year has 365 days.
+type span time.Duration
+
+func (s *span) Type() string { return "duration" }
+
+func (s *span) String() string {
+	d := time.Duration(*s)
+	const day = 24 * time.Hour
+	switch {
+	case d > 0 && d%(365*day) == 0:
+		return strconv.FormatInt(int64(d/(365*day)), 10) + "y"
+	case d > 0 && d%day == 0:
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	return d.String()
+}
+
+func (s *span) Set(text string) error {
+	days := map[byte]float64{'d': 1, 'w': 7, 'y': 365}
+	if text != "" && days[text[len(text)-1]] > 0 {
+		n, err := strconv.ParseFloat(text[:len(text)-1], 64)
+		hours := n * days[text[len(text)-1]] * 24
+		if err != nil || !(math.Abs(hours) < math.MaxInt64/float64(time.Hour)) {
+			return errors.New("want a duration like 90d, 6w or 36h")
+		}
+		*s = span(hours * float64(time.Hour))
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return errors.New("want a duration like 90d, 6w or 36h")
+	}
+	*s = span(d)
+	return nil
+}
+
 // byteSize is a number of bytes, written as 64MiB, 64MB, 64M or 67108864.
 type byteSize int64
 
@@ -285,7 +331,7 @@ func (b *byteSize) String() string {
 	for _, u := range []struct {
 		name string
 		size int64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
 		if n >= u.size && n%u.size == 0 {
 			return strconv.FormatInt(n/u.size, 10) + u.name
 		}
@@ -302,6 +348,7 @@ func (b *byteSize) Set(s string) error {
 	unit, ok := map[string]int64{
 		"": 1, "b": 1, "k": 1 << 10, "kib": 1 << 10, "kb": 1000, "m": 1 << 20, "mib": 1 << 20, "mb": 1000_000,
 		"g": 1 << 30, "gib": 1 << 30, "gb": 1000_000_000,
+		"t": 1 << 40, "tib": 1 << 40, "tb": 1000_000_000_000,
 	}[strings.ToLower(strings.TrimSpace(s[len(digits):]))]
 	if !ok || n < 0 || n > (1<<62)/unit {
 		return errors.New("want a size such as 64MiB")

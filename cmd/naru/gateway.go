@@ -38,6 +38,7 @@ type gateway struct {
 	udp      *listen.UDP
 	tcp      *listen.TCP
 	live     *live.Handler
+	importer *importer
 	api      *api.API
 	http     *http.Server
 
@@ -69,11 +70,17 @@ func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, 
 
 func (g *gateway) openStore() error {
 	s := g.settings
+	size := int64(s.RetainSize)
+	if size == defaultRetainSize() {
+		size = 0 // then the disk has a say
+	}
 	store, err := storage.Open(storage.Config{
 		Dir:            s.Data,
 		CommitInterval: s.CommitInterval,
-		RetainAge:      s.RetainAge,
-		RetainSize:     int64(s.RetainSize),
+		RetainAge:      time.Duration(s.RetainAge),
+		RetainMinutes:  time.Duration(s.RetainMinutes),
+		RetainHours:    time.Duration(s.RetainHours),
+		RetainSize:     size,
 		// The feed is made from the open store; nothing is appended before.
 		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
 		Logger:   g.log,
@@ -116,9 +123,14 @@ func (g *gateway) openPush() error {
 	g.live = live.New(live.Config{
 		Feed: g.feed, Origins: s.Origins, MaxViewers: s.MaxViewers, Logger: g.log.With("component", "live"),
 	})
+	g.importer = &importer{store: g.store, admit: g.pipeline.Gate().Introduce}
 	g.api = api.New(api.Config{
-		Readings: g.store, Catalog: g.store, Facts: g.facts, Refused: g.refused, About: g.about,
-		Logger: g.log.With("component", "api"),
+		Readings: g.store, History: g.store, Catalog: g.store,
+		Facts: g.facts, Refused: g.refused, About: g.about,
+		Importer: g.importer,
+		Snapshot: func(ctx context.Context) (api.Snapshot, error) { return takeSnapshot(ctx, g.store) },
+		Usage:    func(ctx context.Context) (api.Usage, error) { return usageOf(ctx, g.store) },
+		Logger:   g.log.With("component", "api"),
 	})
 	g.http = &http.Server{
 		Handler:           g.routes(auth.New(auth.Config{Token: g.token, Origins: s.Origins})),
@@ -217,7 +229,20 @@ func (g *gateway) about() api.About {
 		a.TCP = portOf(g.tcpLn.Addr())
 	}
 	a.Addresses = reachable(g.deviceAddr())
+	a.Storage = g.storageState()
 	return a
+}
+
+// storageState says whether readings are kept, in words for people. It tells no
+// paths.
+func (g *gateway) storageState() *api.Storage {
+	switch {
+	case g.store.Healthy() == nil:
+		return &api.Storage{State: api.StorageOK}
+	case g.store.Full():
+		return &api.Storage{State: api.StorageFull, Detail: "no space left on the disk"}
+	}
+	return &api.Storage{State: api.StorageFailing, Detail: "the log of the gateway says why"}
 }
 
 // deviceAddr is the address that devices send to, as far as it is bound.

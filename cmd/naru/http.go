@@ -30,7 +30,11 @@ func (g *gateway) routes(guard *auth.Guard) http.Handler {
 func (g *gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 	if err := g.store.Healthy(); err != nil {
 		g.log.Debug("health was asked for while commits fail", "error", err)
-		http.Error(w, "readings cannot be written to the disk", http.StatusServiceUnavailable)
+		why := "readings cannot be written to the disk"
+		if g.store.Full() {
+			why += ": it is full"
+		}
+		http.Error(w, why, http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = fmt.Fprintln(w, "ok")

@@ -30,7 +30,9 @@ prints, and watch.`,
 	serve := newServeCommand(environ, &s)
 	root.RunE = serve.RunE
 	root.Flags().AddFlagSet(serve.Flags())
-	root.AddCommand(serve, newWatchCommand(environ), newTokenCommand(environ), newVersionCommand())
+	root.AddCommand(serve, newWatchCommand(environ), newExportCommand(environ), newImportCommand(environ),
+		newBackupCommand(environ), newRestoreCommand(environ), newCheckCommand(environ), newCompactCommand(environ), newStatsCommand(environ),
+		newTokenCommand(environ), newVersionCommand())
 	return root
 }
 

@@ -39,8 +39,8 @@ func (a *actor) stop() error {
 }
 
 // run starts everything and serves until ctx is done or a part fails. Then it
-// stops in the order in which readings travel: sockets, pipeline, last commit,
-// viewers, store. So all that was taken is kept and shown, and devices get their
+// stops in the order in which readings travel: sockets, imports, pipeline, last
+// commit, viewers, store. So all that was taken is kept and shown, and devices get their
 // answers.
 func (g *gateway) run(ctx context.Context) error {
 	ctx, fatal := context.WithCancelCause(ctx)
@@ -73,6 +73,7 @@ func (g *gateway) run(ctx context.Context) error {
 	for _, s := range sockets {
 		errs = append(errs, s.stop())
 	}
+	g.api.Close()
 	errs = append(errs, pipeline.stop())
 	if g.tcpLn != nil {
 		g.tcp.CloseConns()

@@ -46,6 +46,9 @@ func serve(ctx context.Context, s *settings, stderr io.Writer) error {
 	if err := g.writePorts(s.PortsFile); err != nil {
 		return errors.Join(err, g.abandon())
 	}
+	if err := g.writePorts(filepath.Join(s.Data, addressFile)); err != nil { // the disk may be full, and readings are looked at all the same
+		log.Warn("commands on this machine will not find the gateway by its folder", "error", err)
+	}
 	g.banner(stderr)
 	return g.run(ctx)
 }

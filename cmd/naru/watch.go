@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -41,11 +39,7 @@ broke.`,
   naru watch --json | jq .value`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, kv := range environ {
-				if t, ok := strings.CutPrefix(kv, "NARU_TOKEN="); ok {
-					o.envToken = t
-				}
-			}
+			o.envToken = envToken(environ)
 			return watch(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -92,11 +86,10 @@ const (
 
 // watch shows readings until ctx is done.
 func watch(ctx context.Context, o watchOptions, stdout, stderr io.Writer) error {
-	base, err := url.Parse(o.url)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return &usageError{fmt.Errorf("url: want something like http://192.168.1.20:7780, not %q", o.url)}
+	gateway, err := newRemote(o.url, o.token, o.envToken)
+	if err != nil {
+		return err
 	}
-	o.token = cmp.Or(o.token, base.Query().Get("token"), o.envToken)
 	var v view = &lineView{w: stdout, stderr: stderr, json: o.jsonText}
 	if f, ok := stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !o.lines && !o.jsonText {
 		table := newTableView(f)
@@ -110,7 +103,7 @@ func watch(ctx context.Context, o watchOptions, stdout, stderr io.Writer) error 
 	after, retry := "", firstRetry
 	for {
 		was := after
-		err := watchOnce(ctx, o, base, &after, v)
+		err := watchOnce(ctx, o, gateway, &after, v)
 		if ctx.Err() != nil {
 			return v.flush()
 		}
@@ -131,42 +124,24 @@ func watch(ctx context.Context, o watchOptions, stdout, stderr io.Writer) error 
 	}
 }
 
-// statusError is an answer other than 200.
-type statusError struct {
-	status int
-	text   string
-}
-
-func (e *statusError) Error() string { return e.text }
-
 // watchOnce reads one stream to its end and moves after along.
-func watchOnce(ctx context.Context, o watchOptions, base *url.URL, after *string, v view) error {
+func watchOnce(ctx context.Context, o watchOptions, gateway *remote, after *string, v view) error {
 	q := url.Values{"device": o.devices, "metric": o.metrics}
 	if *after != "" {
 		q.Set("after", *after)
 	} else {
 		q.Set("last", "1")
 	}
-	target := base.JoinPath("api/v1/live")
-	target.RawQuery = q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	req, err := gateway.request(ctx, http.MethodGet, "api/v1/live", q, nil)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Accept", "application/x-ndjson")
-	if o.token != "" {
-		req.Header.Set("Authorization", "Bearer "+o.token)
-	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := gateway.do(req)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		var m liveMessage
-		_ = json.NewDecoder(io.LimitReader(resp.Body, 4096)).Decode(&m) // without a text the status says enough
-		return &statusError{resp.StatusCode, strings.TrimSuffix(resp.Status+": "+m.Error, ": ")}
-	}
 	lines := bufio.NewReader(resp.Body)
 	for {
 		line, err := lines.ReadBytes('\n')

@@ -48,6 +48,12 @@ func AppendLine(dst []byte, m *Message) []byte {
 	return dst
 }
 
+// LineCarries reports whether line protocol can carry the metric, see AppendLine.
+func LineCarries[T ~string | ~[]byte](metric T) bool {
+	return len(metric) > 0 && strings.IndexByte("#{[", metric[0]) < 0 && metric[len(metric)-1] != '\\' &&
+		!strings.HasPrefix(string(metric), byteOrderMark)
+}
+
 // The bytes that a backslash protects in the parts of a line.
 const (
 	measurementSpecials = ", "

@@ -2,6 +2,62 @@ package wire
 
 import "strconv"
 
+// ParseNumber reads a decimal number as tables hold it, with or without a sign:
+// an integer where it has neither fraction nor exponent and fits, else a float,
+// which is an infinity for what exceeds one. As in JSON, -0 is a float.
+func ParseNumber(b []byte) (Value, bool) {
+	whole, ok := scanDecimal(b)
+	if !ok {
+		return Value{}, false
+	}
+	if b[0] == '+' {
+		b = b[1:]
+	}
+	if n, ok := parseInt(b); ok && whole && (n != 0 || b[0] != '-') {
+		return intValue(n), true
+	}
+	f, _ := parseFloat(b)
+	return floatValue(f), true
+}
+
+// scanDecimal reports whether b is a sign or none, digits with or without a
+// point among them, and an exponent or none; and whether it is digits only.
+func scanDecimal(b []byte) (whole, ok bool) {
+	i := 0
+	if i < len(b) && (b[i] == '-' || b[i] == '+') {
+		i++
+	}
+	digits := 0
+	whole = true
+	for ; i < len(b); i++ {
+		if b[i]-'0' <= 9 {
+			digits++
+		} else if b[i] == '.' && whole {
+			whole = false
+		} else {
+			break
+		}
+	}
+	if digits == 0 {
+		return false, false
+	}
+	if i == len(b) {
+		return whole, true
+	}
+	if b[i]|0x20 != 'e' {
+		return false, false
+	}
+	i++
+	if i < len(b) && (b[i] == '-' || b[i] == '+') {
+		i++
+	}
+	start := i
+	for i < len(b) && b[i]-'0' <= 9 {
+		i++
+	}
+	return false, i > start && i == len(b)
+}
+
 // parseInt reads a decimal integer without leading plus; false when it is none
 // or does not fit.
 func parseInt(b []byte) (int64, bool) {

@@ -16,7 +16,7 @@ var encoders = []struct {
 	carries func(m *Message, metric string) bool
 }{
 	{"line", AppendLine, func(m *Message, metric string) bool {
-		return m.Time.Frac == 0 && !strings.HasSuffix(metric, `\`) && !strings.HasPrefix(metric, byteOrderMark) && strings.IndexByte("#{[", metric[0]) < 0
+		return m.Time.Frac == 0 && LineCarries(metric)
 	}},
 	{"json", AppendJSON, func(_ *Message, metric string) bool { return !isReserved(metric) }},
 	{"cbor", AppendCBOR, func(m *Message, metric string) bool {

@@ -24,6 +24,7 @@ type Time struct {
 	Int  int64
 	Frac int32 // 0 to 999,999,999; counts upwards from Int also when Int is negative
 	Set  bool
+	Text bool // it was a text (RFC 3339), and Int are seconds whatever their size
 }
 
 // Bounds between the units: numbers of up to 11 digits are seconds, up to 14
@@ -39,6 +40,8 @@ const (
 // Unit tells the unit by the size.
 func (t Time) Unit() Unit {
 	switch {
+	case t.Text:
+		return Second
 	case t.Int < relativeBelow:
 		return Ago
 	case t.Int < maxSeconds:
@@ -71,6 +74,43 @@ func (t Time) At(now device.Time) device.Time {
 	case Nano:
 	}
 	return device.Time(t.Int / 1000)
+}
+
+// maxMicros64 is how far a moment may be from 1970 so that its nanoseconds fit
+// 64 bits: the years 1677 to 2262.
+const maxMicros64 = math.MaxInt64 / 1000
+
+// In returns the moment with the number counted in u, which is not Ago, since
+// 1970; false outside of the years 1677 to 2262. Fractions of a microsecond are
+// cut.
+func (t Time) In(u Unit) (device.Time, bool) {
+	micros, frac := int64(1), int64(0) // of one of the unit
+	n := t.Int
+	switch u {
+	case Second:
+		micros, frac = 1_000_000, int64(t.Frac)/1000
+	case Milli:
+		micros, frac = 1000, int64(t.Frac)/1_000_000
+	case Nano:
+		n = floorDiv(n, 1000)
+	case Micro, Ago:
+	}
+	if most := maxMicros64/micros + 1; n > most || n < -most {
+		return 0, false
+	}
+	n = n*micros + frac
+	return device.Time(n), n <= maxMicros64 && n >= -maxMicros64
+}
+
+// ParseTime reads a number or a text of RFC 3339.
+func ParseTime(b []byte) (Time, bool) {
+	if t, ok := timeOfRFC3339(b); ok {
+		return t, true
+	}
+	if _, ok := scanDecimal(b); !ok || b[0] == '+' {
+		return Time{}, false
+	}
+	return timeOfText(b)
 }
 
 // add returns the sum of two times, as SenML's base time wants it. Beyond 64
@@ -129,7 +169,7 @@ func timeOfText(b []byte) (Time, bool) {
 	if t.Frac > 0 && whole[0] == '-' {
 		t.Int, t.Frac = t.Int-1, 1e9-t.Frac
 	}
-	return t, true
+	return t, t.Int <= n
 }
 
 // billionths reads the digits behind a decimal point; those behind the ninth do
@@ -145,12 +185,10 @@ func billionths(digits []byte) int32 {
 
 // timeOfRFC3339 reads a moment such as 2026-11-23T10:00:00.123Z or, with its
 // distance from UTC, 2026-11-23T11:00:00+01:00. A space or a small t may part
-// date and time, and a leap second is the second after it. Moments whose number
-// of seconds would be told as another unit come out as such that At takes for a
-// wrong clock.
+// date and time, and a leap second is the second after it.
 func timeOfRFC3339(b []byte) (Time, bool) {
-	const seconds = len("2026-11-23T10:00:00")
-	if len(b) <= seconds || b[4] != '-' || b[7] != '-' || b[13] != ':' || b[16] != ':' ||
+	const clock = len("2026-11-23T10:00:00")
+	if len(b) <= clock || b[4] != '-' || b[7] != '-' || b[13] != ':' || b[16] != ':' ||
 		b[10] != 'T' && b[10] != 't' && b[10] != ' ' {
 		return Time{}, false
 	}
@@ -160,21 +198,13 @@ func timeOfRFC3339(b []byte) (Time, bool) {
 		hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60 {
 		return Time{}, false
 	}
-	fraction, zone := splitFraction(b[seconds:])
+	fraction, zone := splitFraction(b[clock:])
 	offset, ok := zoneOffset(zone)
 	if !ok {
 		return Time{}, false
 	}
-	t := Time{Int: daysSince1970(year, month, day)*86400 + hour*3600 + minute*60 + second - offset, Set: true}
-	switch {
-	case t.Int < relativeBelow:
-		t.Int = -relativeBelow
-	case t.Int >= maxSeconds:
-		t.Int = maxSeconds - 1
-	default:
-		t.Frac = billionths(fraction)
-	}
-	return t, true
+	seconds := daysSince1970(year, month, day)*86400 + hour*3600 + minute*60 + second - offset
+	return Time{Int: seconds, Frac: billionths(fraction), Set: true, Text: true}, true
 }
 
 // splitFraction parts .123Z into 123 and Z. A point without digits stays with

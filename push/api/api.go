@@ -23,6 +23,14 @@ type Readings interface {
 	Count(ctx context.Context, q device.Query) (int64, error)
 }
 
+// History is where series are summed up.
+type History interface {
+	// History calls yield for every series of q that has numeric readings in the
+	// range, until it returns an error, and returns that. The series is yield's
+	// only while it runs.
+	History(ctx context.Context, q device.HistoryQuery, yield func(*device.History) error) error
+}
+
 // Catalog knows what is stored. Its answers are sorted by name.
 type Catalog interface {
 	Devices() []device.Info
@@ -59,16 +67,38 @@ type About struct {
 	UDP       int      `json:"udp"`       // ports; 0 when there is no such listener
 	TCP       int      `json:"tcp"`
 	HTTP      int      `json:"http"`
+	// Storage is absent where nobody asks the store.
+	Storage *Storage `json:"storage,omitempty"`
+}
+
+// States of a store, as the page knows them.
+const (
+	StorageOK      = "ok"
+	StorageFull    = "full"    // the disk is; readings are pushed but not kept
+	StorageFailing = "failing" // readings cannot be written for another reason
+)
+
+// Storage tells whether readings are kept. Detail says more, for people; it may
+// be empty.
+type Storage struct {
+	State  string `json:"state"`
+	Detail string `json:"detail"`
 }
 
 // Config sets up the API.
 type Config struct {
 	Readings Readings
+	History  History
 	Catalog  Catalog
 	// Facts and Refused ask the socket side.
 	Facts   func(device.ID) Facts
 	Refused func() []Refused // newest first
 	About   func() About
+	// Importer takes imports.
+	Importer Importer
+	// Snapshot takes a snapshot for a backup.
+	Snapshot func(context.Context) (Snapshot, error)
+	Usage    func(context.Context) (Usage, error)
 	// Now is the wall clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -76,8 +106,11 @@ type Config struct {
 
 // API serves the paths below /api/v1/.
 type API struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg       Config
+	mux       *http.ServeMux
+	work      work
+	imports   chan struct{} // one for each that runs
+	snapshots snapshots
 }
 
 // New returns the API.
@@ -85,7 +118,7 @@ func New(cfg Config) *API {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), imports: make(chan struct{}, maxImports)}
 	for path, handle := range map[string]http.HandlerFunc{
 		"/api/v1/about":          a.about,
 		"/api/v1/devices":        a.devices,
@@ -93,14 +126,29 @@ func New(cfg Config) *API {
 		"/api/v1/series":         a.series,
 		"/api/v1/readings":       a.readings,
 		"/api/v1/readings/count": a.count,
+		"/api/v1/history":        a.history,
 		"/api/v1/refused":        a.refused,
+		"/api/v1/stats":          a.stats,
+		"/api/v1/backup":         a.backup,
 	} {
 		a.mux.HandleFunc(path, get(handle))
 	}
+	a.mux.HandleFunc("/api/v1/import", a.importRows)
+	a.mux.HandleFunc("GET /api/v1/backup/{id}/{name}", a.backupFile)
+	a.mux.HandleFunc("DELETE /api/v1/backup/{id}", a.endBackup)
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		push.Refuse(w, http.StatusNotFound, "no such resource")
 	})
 	return a
+}
+
+// Close ends imports, which are answered with what was taken, and backups. It
+// comes before the store stops committing.
+func (a *API) Close() {
+	a.work.close()
+	for _, id := range a.snapshots.ids() {
+		a.letGo(id)
+	}
 }
 
 // get refuses other methods, HEAD too: its answer would be read from the store

@@ -143,7 +143,7 @@ func sample(t testing.TB) *store {
 // config is the API of a store.
 func config(s *store, log io.Writer) Config {
 	return Config{
-		Readings: s, Catalog: s,
+		Readings: s, History: sampleSums(), Catalog: s,
 		Facts: func(id device.ID) Facts {
 			if id == "gh1" {
 				return Facts{Address: "192.168.1.20", Transport: "udp", ClockWrong: true, Duplicates: 3}
@@ -224,9 +224,16 @@ func TestAnswers(t *testing.T) {
 		{"readings_none.csv", "/api/v1/readings?device=nobody&format=csv", "", asCSV},
 		{"readings.ndjson", "/api/v1/readings?format=ndjson", "", asLines},
 		{"readings.ndjson", "/api/v1/readings", "application/x-ndjson", asLines},
+		{"readings_exact.csv", "/api/v1/readings?exact=1&format=csv", "", asCSV},
+		{"readings_exact.ndjson", "/api/v1/readings?exact=1", "application/x-ndjson", asLines},
+		{"readings_exact.json", "/api/v1/readings?exact=1", "", asJSON},
+		{"readings.csv", "/api/v1/readings?exact=0&format=csv", "", asCSV},
 		{"readings_narrow.ndjson", "/api/v1/readings?format=ndjson&device=gh1&metric=air*&from=-45m&to=now", "", asLines},
 		{"readings_desc.ndjson", "/api/v1/readings?format=ndjson&order=desc&limit=2", "", asLines},
 		{"readings_asc.ndjson", "/api/v1/readings?format=ndjson&order=asc&limit=1", "", asLines},
+		{"history.json", "/api/v1/history", "", asJSON},
+		{"history_narrow.json", "/api/v1/history?device=gh1&metric=air*&from=-24h&to=now&points=1", "", asJSON},
+		{"history_none.json", "/api/v1/history?device=nobody", "", asJSON},
 		{"count.json", "/api/v1/readings/count", "", asJSON},
 		{"count_narrow.json", "/api/v1/readings/count?metric=note&from=1764000000000&limit=1", "", asJSON},
 	} {
@@ -259,6 +266,15 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+func TestAboutStorage(t *testing.T) {
+	cfg := config(sample(t), io.Discard)
+	cfg.About = func() About { return About{Storage: &Storage{State: StorageFull, Detail: "no space left"}} }
+	_, got := ask(t, cfg, http.MethodGet, "/api/v1/about", nil)
+	if want := `"storage":{"state":"full","detail":"no space left"}`; !strings.Contains(got, want) {
+		t.Errorf("%s; want %s in it", got, want)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		method, target string
@@ -273,11 +289,21 @@ func TestErrors(t *testing.T) {
 		{"GET", "/api/v1/readings?limit=x", 400, `{"error":"limit: want a number from 1"}`},
 		{"GET", "/api/v1/readings?order=up", 400, `{"error":"order: want asc or desc"}`},
 		{"GET", "/api/v1/readings?format=xml", 400, `{"error":"format: want json, csv or ndjson"}`},
+		{"GET", "/api/v1/readings?exact=yes", 400, `{"error":"exact: want 1 or 0"}`},
 		{"GET", "/api/v1/readings?device=%01", 400, `{"error":"invalid device pattern \"\\x01\": it holds a control character"}`},
 		{"GET", "/api/v1/series?metric=%7f", 400, `{"error":"invalid metric pattern \"\\x7f\": it holds a control character"}`},
 		{"GET", "/api/v1/readings?from=%zz", 400, `{"error":"the query is malformed"}`},
 		{"GET", "/api/v1/readings/count?from=soon", 400, `{"error":"from: want RFC 3339, Unix milliseconds, or a duration back from now such as -24h"}`},
 		{"GET", "/api/v1/readings?to=tomorrow", 400, `{"error":"to: want RFC 3339, Unix milliseconds, or a duration back from now such as -24h"}`},
+		{"GET", "/api/v1/history?from=soon", 400, `{"error":"from: want RFC 3339, Unix milliseconds, or a duration back from now such as -24h"}`},
+		{"GET", "/api/v1/history?to=tomorrow", 400, `{"error":"to: want RFC 3339, Unix milliseconds, or a duration back from now such as -24h"}`},
+		{"GET", "/api/v1/history?from=now&to=now", 400, `{"error":"from: want a moment before to"}`},
+		{"GET", "/api/v1/history?from=-1h&to=-2h", 400, `{"error":"from: want a moment before to"}`},
+		{"GET", "/api/v1/history?points=0", 400, `{"error":"points: want a number from 1 to 10000"}`},
+		{"GET", "/api/v1/history?points=10001", 400, `{"error":"points: want a number from 1 to 10000"}`},
+		{"GET", "/api/v1/history?points=many", 400, `{"error":"points: want a number from 1 to 10000"}`},
+		{"GET", "/api/v1/history?device=%01", 400, `{"error":"invalid device pattern \"\\x01\": it holds a control character"}`},
+		{"POST", "/api/v1/history", 405, `{"error":"want GET"}`},
 		{"POST", "/api/v1/readings", 405, `{"error":"want GET"}`},
 		{"DELETE", "/api/v1/devices/gh1", 405, `{"error":"want GET"}`},
 		{"PUT", "/api/v1/about", 405, `{"error":"want GET"}`},

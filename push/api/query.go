@@ -23,10 +23,10 @@ func parseQuery(r *http.Request, now time.Time) (device.Query, error) {
 	if q.Selector, err = device.NewSelector(v["device"], v["metric"]); err != nil {
 		return device.Query{}, err
 	}
-	if q.From, err = parseTime(v.Get("from"), now); err != nil {
+	if q.From, err = ParseTime(v.Get("from"), now); err != nil {
 		return device.Query{}, errors.New("from: " + err.Error())
 	}
-	if q.To, err = parseTime(v.Get("to"), now); err != nil {
+	if q.To, err = ParseTime(v.Get("to"), now); err != nil {
 		return device.Query{}, errors.New("to: " + err.Error())
 	}
 	if s := v.Get("limit"); s != "" {
@@ -46,8 +46,9 @@ func parseQuery(r *http.Request, now time.Time) (device.Query, error) {
 
 var errTime = errors.New("want RFC 3339, Unix milliseconds, or a duration back from now such as -24h")
 
-// parseTime reads a bound of time. Empty is 0, which means open.
-func parseTime(s string, now time.Time) (device.Time, error) {
+// ParseTime reads a bound of time: RFC 3339, Unix milliseconds, a duration back
+// from now, or now. Empty is 0, which means open.
+func ParseTime(s string, now time.Time) (device.Time, error) {
 	switch {
 	case s == "":
 		return 0, nil

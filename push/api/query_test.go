@@ -37,8 +37,8 @@ func TestParseTime(t *testing.T) {
 		{"-0.5d", at - 12*3_600_000_000},
 		{"-2w", at - 14*24*3_600_000_000},
 	} {
-		if got, err := parseTime(c.in, now); err != nil || got != c.want {
-			t.Errorf("parseTime(%q) = %d, %v; want %d", c.in, got, err, c.want)
+		if got, err := ParseTime(c.in, now); err != nil || got != c.want {
+			t.Errorf("ParseTime(%q) = %d, %v; want %d", c.in, got, err, c.want)
 		}
 	}
 	for _, in := range []string{
@@ -46,8 +46,8 @@ func TestParseTime(t *testing.T) {
 		"NaN", "Inf", "-Inf", "1e300", "9223372036854775807", "-infd", "-nand", "-1e9d", "-40000w", "-9999999h",
 		"2025-11-24", "2025-11-24T16:00:00", "2025-13-24T16:00:00Z", "16:00", "T", ":", "\x00", "1_000",
 	} {
-		if got, err := parseTime(in, now); !errors.Is(err, errTime) {
-			t.Errorf("parseTime(%q) = %d, %v; want an error", in, got, err)
+		if got, err := ParseTime(in, now); !errors.Is(err, errTime) {
+			t.Errorf("ParseTime(%q) = %d, %v; want an error", in, got, err)
 		}
 	}
 }
@@ -71,7 +71,7 @@ func FuzzParseTime(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got, err := parseTime(s, now)
+		got, err := ParseTime(s, now)
 		switch {
 		case err != nil && got != 0:
 			t.Fatalf("%q: %d with %v", s, got, err)

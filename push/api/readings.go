@@ -3,19 +3,10 @@ package api
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push"
-)
-
-const (
-	// chunkBytes is how much of an answer is gathered before it is written.
-	chunkBytes = 32 << 10
-	// writeTimeout ends a reader that does not take a chunk.
-	writeTimeout = 30 * time.Second
 )
 
 // encoding is a notation of many readings.
@@ -26,88 +17,76 @@ type encoding interface {
 	end(dst []byte) []byte
 }
 
-type jsonEncoding struct{}
+type jsonEncoding struct{ exact bool }
 
 func (jsonEncoding) contentType() string     { return "application/json" }
 func (jsonEncoding) begin(dst []byte) []byte { return append(dst, `{"readings":[`...) }
 func (jsonEncoding) end(dst []byte) []byte   { return append(dst, "]}\n"...) }
 
-func (jsonEncoding) reading(dst []byte, s *device.Stored, first bool) []byte {
+func (e jsonEncoding) reading(dst []byte, s *device.Stored, first bool) []byte {
 	if !first {
 		dst = append(dst, ',')
+	}
+	if e.exact {
+		return s.AppendExactJSON(dst)
 	}
 	return s.AppendJSON(dst)
 }
 
-type ndjsonEncoding struct{}
+type ndjsonEncoding struct{ exact bool }
 
 func (ndjsonEncoding) contentType() string     { return "application/x-ndjson" }
 func (ndjsonEncoding) begin(dst []byte) []byte { return dst }
 func (ndjsonEncoding) end(dst []byte) []byte   { return dst }
 
-func (ndjsonEncoding) reading(dst []byte, s *device.Stored, _ bool) []byte {
+func (e ndjsonEncoding) reading(dst []byte, s *device.Stored, _ bool) []byte {
+	if e.exact {
+		return append(s.AppendExactJSON(dst), '\n')
+	}
 	return append(s.AppendJSON(dst), '\n')
 }
 
-// csvEncoding is RFC 4180 with newlines as Unix writes them. Texts are quoted
-// where they must be.
-type csvEncoding struct{}
+type csvEncoding struct{ exact bool }
 
-func (csvEncoding) contentType() string { return "text/csv; charset=utf-8; header=present" }
+func (csvEncoding) contentType() string     { return "text/csv; charset=utf-8; header=present" }
+func (csvEncoding) begin(dst []byte) []byte { return append(dst, device.CSVHeader...) }
+func (csvEncoding) end(dst []byte) []byte   { return dst }
 
-func (csvEncoding) begin(dst []byte) []byte {
-	return append(dst, "offset,device,metric,time,value\n"...)
-}
-
-func (csvEncoding) end(dst []byte) []byte { return dst }
-
-func (csvEncoding) reading(dst []byte, s *device.Stored, _ bool) []byte {
-	dst = strconv.AppendUint(dst, s.Offset, 10)
-	dst = append(dst, ',')
-	dst = append(dst, s.Device...)
-	dst = append(dst, ',')
-	dst = appendCSV(dst, string(s.Metric))
-	dst = append(dst, ',')
-	dst = s.Time.AppendMillis(dst)
-	dst = append(dst, ',')
-	if s.Value.Kind() == device.KindText {
-		dst = appendCSV(dst, s.Value.Text())
-	} else {
-		dst = s.Value.AppendJSON(dst)
+func (e csvEncoding) reading(dst []byte, s *device.Stored, _ bool) []byte {
+	if e.exact {
+		return s.AppendExactCSV(dst)
 	}
-	return append(dst, '\n')
-}
-
-func appendCSV(dst []byte, s string) []byte {
-	if !strings.ContainsAny(s, ",\"\r\n") {
-		return append(dst, s...)
-	}
-	dst = append(dst, '"')
-	dst = append(dst, strings.ReplaceAll(s, `"`, `""`)...)
-	return append(dst, '"')
+	return s.AppendCSV(dst)
 }
 
 // encodingOf returns the notation that the viewer asks for: format before
-// Accept, JSON when neither says.
+// Accept, JSON when neither says. With exact=1 the kinds of values can be told.
 func encodingOf(r *http.Request) (encoding, error) {
-	accept := r.Header.Get("Accept")
-	switch r.URL.Query().Get("format") {
-	case "json":
-		return jsonEncoding{}, nil
-	case "csv":
-		return csvEncoding{}, nil
-	case "ndjson":
-		return ndjsonEncoding{}, nil
-	case "":
-		switch {
-		case strings.Contains(accept, "text/csv"):
-			return csvEncoding{}, nil
-		case strings.Contains(accept, "application/x-ndjson"):
-			return ndjsonEncoding{}, nil
-		}
-		return jsonEncoding{}, nil
+	q := r.URL.Query()
+	exact := false
+	switch q.Get("exact") {
+	case "", "0":
+	case "1":
+		exact = true
+	default:
+		return nil, errors.New("exact: want 1 or 0")
 	}
-	return nil, errors.New("format: want json, csv or ndjson")
+	accept := r.Header.Get("Accept")
+	switch format := q.Get("format"); {
+	case format == "json":
+		return jsonEncoding{exact}, nil
+	case format == "csv":
+		return csvEncoding{exact}, nil
+	case format == "ndjson":
+		return ndjsonEncoding{exact}, nil
+	case format != "":
+		return nil, errors.New("format: want json, csv or ndjson")
+	case strings.Contains(accept, "text/csv"):
+		return csvEncoding{exact}, nil
+	case strings.Contains(accept, "application/x-ndjson"):
+		return ndjsonEncoding{exact}, nil
+	}
+	return jsonEncoding{exact}, nil
 }
 
 func (a *API) readings(w http.ResponseWriter, r *http.Request) {
@@ -123,43 +102,18 @@ func (a *API) readings(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", enc.contentType())
 	w.Header().Set("Vary", "Accept")
-	out := http.NewResponseController(w)
-	buf := enc.begin(make([]byte, 0, chunkBytes+4096))
-	first, written := true, false
+	out := newStream(w)
+	out.buf = enc.begin(out.buf)
+	first := true
 	err = a.cfg.Readings.Read(r.Context(), q, func(s *device.Stored) error {
-		buf = enc.reading(buf, s, first)
+		out.buf = enc.reading(out.buf, s, first)
 		first = false
-		if len(buf) < chunkBytes {
-			return nil
-		}
-		written = true
-		err := write(w, out, buf)
-		buf = buf[:0]
-		return err
+		return out.flush()
 	})
 	if err == nil {
-		written = true
-		err = write(w, out, enc.end(buf))
+		out.buf = enc.end(out.buf)
 	}
-	switch {
-	case err == nil:
-	case !written && r.Context().Err() == nil:
-		a.cfg.Logger.Error("readings could not be read", "error", err)
-		push.Refuse(w, http.StatusInternalServerError, "the store cannot be read")
-	default:
-		if r.Context().Err() == nil {
-			a.cfg.Logger.Warn("an answer was broken off", "path", "/api/v1/readings", "error", err)
-		}
-		panic(http.ErrAbortHandler) // the server closes the connection without a word
-	}
-}
-
-func write(w http.ResponseWriter, out *http.ResponseController, b []byte) error {
-	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	_, err := w.Write(b)
-	return err
+	a.finish(out, r, err)
 }
 
 func (a *API) count(w http.ResponseWriter, r *http.Request) {

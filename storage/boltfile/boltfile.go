@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -52,6 +53,8 @@ type Options struct {
 	NoFreelist bool
 	// NoSync leaves syncing to the caller.
 	NoSync bool
+	// Written is counted up by the bytes that commits write; nil: nobody counts.
+	Written *atomic.Int64
 	// ReadOnly opens a file that never changes. Only its meta pages are checked.
 	ReadOnly bool
 }
@@ -62,6 +65,10 @@ type DB struct {
 	*bolt.DB
 	file   *os.File // to give it up when bbolt cannot
 	broken bool     // owned by who calls Update
+	// written is Options.Written, counted the bytes that are in it. The latter is
+	// owned by who calls Update.
+	written *atomic.Int64
+	counted int64
 }
 
 // Open opens or creates the file at path. Errors that wrap ErrStructure say that
@@ -108,7 +115,7 @@ func Open(path string, o Options) (db *DB, err error) {
 	if o.Grow > 0 {
 		b.AllocSize = o.Grow
 	}
-	return &DB{DB: b, file: file}, nil
+	return &DB{DB: b, file: file, written: o.Written}, nil
 }
 
 // openChecked opens the file for bbolt. It takes the lock that bbolt takes
@@ -164,7 +171,15 @@ func (db *DB) Update(fn func(*bolt.Tx) error) (err error) {
 			err = fmt.Errorf("%w: %w: %v", ErrBroken, ErrStructure, p)
 		}
 	}()
-	return db.DB.Update(fn)
+	err = db.DB.Update(fn)
+	if db.written != nil {
+		s := db.Stats()
+		// A commit writes what it has allocated, and a meta page.
+		now := s.TxStats.GetPageAlloc()
+		db.written.Add(now - db.counted + int64(db.Info().PageSize))
+		db.counted = now
+	}
+	return err
 }
 
 // Close gives the file and its lock up. After a panic bbolt may still hold its
@@ -176,9 +191,34 @@ func (db *DB) Close() error {
 	return db.DB.Close()
 }
 
+// Check walks over all pages of the file at path, which no process may have open
+// for writing (ErrInUse), and returns its length.
+func Check(path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	if err := lockFile(f, LockTimeout); errors.Is(err, errLocked) {
+		return 0, fmt.Errorf("%w (%s)", ErrInUse, path)
+	} else if err != nil {
+		return 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), CheckStructure(f, info.Size())
+}
+
 // PutAside renames a file out of the way, without replacing another, and returns
 // its new path.
-func PutAside(path string, now time.Time) (string, error) {
+func PutAside(path string, now time.Time) (string, error) { return moveAside(path, now, os.Rename) }
+
+// LinkAside is PutAside, but leaves the file its name too.
+func LinkAside(path string, now time.Time) (string, error) { return moveAside(path, now, os.Link) }
+
+func moveAside(path string, now time.Time, move func(from, to string) error) (string, error) {
 	aside := path + ".corrupt-" + now.UTC().Format("20060102T150405Z")
 	for n := 2; ; n++ {
 		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
@@ -188,7 +228,7 @@ func PutAside(path string, now time.Time) (string, error) {
 		}
 		aside = fmt.Sprintf("%s.corrupt-%s-%d", path, now.UTC().Format("20060102T150405Z"), n)
 	}
-	if err := os.Rename(path, aside); err != nil {
+	if err := move(path, aside); err != nil {
 		return "", err
 	}
 	return aside, SyncDir(filepath.Dir(path))

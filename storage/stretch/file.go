@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -102,8 +103,9 @@ type File struct {
 }
 
 // Create makes the file at path, which must not exist. Unless it is a cold one,
-// nothing is synced before Finish.
-func Create(path string, m Meta) (*File, error) {
+// nothing is synced before Finish. written counts the bytes that are
+// written.
+func Create(path string, m Meta, written *atomic.Int64) (*File, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return nil, fmt.Errorf("%s: %w", path, os.ErrExist)
 	}
@@ -111,6 +113,7 @@ func Create(path string, m Meta) (*File, error) {
 	if !m.Kind.Sealed() {
 		o = boltfile.Options{Grow: coldGrow, Mmap: mmap()}
 	}
+	o.Written = written
 	db, err := boltfile.Open(path, o)
 	if err != nil {
 		return nil, err
@@ -146,13 +149,13 @@ func (f *File) putMeta(tx *bolt.Tx) error {
 	return tx.Bucket(bucketMeta).Put(keyMeta, boltfile.Seal(keyMeta, text))
 }
 
-// Open opens a file, a cold one for writing too. Errors that wrap
+// Open opens a file, a cold one for writing too; written is as in Create. Errors that wrap
 // boltfile.ErrStructure say that it is damaged, or something else.
-func Open(path string, sealed bool) (*File, error) {
+func Open(path string, sealed bool, written *atomic.Int64) (*File, error) {
 	if _, err := os.Lstat(path); err != nil {
 		return nil, err
 	}
-	o := boltfile.Options{ReadOnly: sealed, Grow: coldGrow}
+	o := boltfile.Options{ReadOnly: sealed, Grow: coldGrow, Written: written}
 	if !sealed {
 		o.Mmap = mmap()
 	}

@@ -1,5 +1,7 @@
 // The server's API as this page uses it. Every URL is relative to the page, so that it works below any path.
 
+import type { Source, Stretch } from './data/past.ts';
+import type { Sum } from './data/shelf.ts';
 import type { Reading } from './transport/wire.ts';
 
 const page = new URLSearchParams(location.search);
@@ -20,6 +22,13 @@ export interface About {
   udp: number;
   tcp: number;
   http: number;
+  storage?: Storage;
+}
+
+/** Whether readings are kept; the detail says more, for people. */
+export interface Storage {
+  state: 'ok' | 'full' | 'failing';
+  detail: string;
 }
 
 /** One payload that arrived and was not taken. */
@@ -34,8 +43,8 @@ export interface Refusal {
   payload_base64?: string;
 }
 
-async function get<T>(url: URL): Promise<T> {
-  const response = await fetch(url, { headers: { Accept: 'application/json' }, cache: 'no-store' });
+async function get<T>(url: URL, abort: AbortSignal | null = null): Promise<T> {
+  const response = await fetch(url, { headers: { Accept: 'application/json' }, cache: 'no-store', signal: abort });
   if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
   return (await response.json()) as T;
 }
@@ -48,9 +57,21 @@ export async function refusals(): Promise<Refusal[]> {
   return (await get<{ refused: Refusal[] | null }>(api('refused'))).refused ?? [];
 }
 
-/** Stored readings of a device from a moment on, in offset order: the newest `limit` of them. */
-export async function history(device: string, from: number, limit: number): Promise<Reading[]> {
-  const query = { device, from: String(Math.floor(from)), limit: String(limit), order: 'desc' };
-  const { readings } = await get<{ readings: Reading[] | null }>(api('readings', query));
-  return (readings ?? []).sort((a, b) => a.offset - b.offset);
+function stretchURL(path: string, { device, metrics, from, to }: Stretch, query: Record<string, string>): URL {
+  const url = api(path, { device, ...query });
+  for (const m of metrics) url.searchParams.append('metric', m);
+  if (!Number.isNaN(from)) url.searchParams.set('from', String(from));
+  if (!Number.isNaN(to)) url.searchParams.set('to', String(to));
+  return url;
 }
+
+/** The server's store. */
+export const stored: Source = {
+  async sums(stretch, points, abort) {
+    return (await get<{ series: Sum[] }>(stretchURL('history', stretch, { points: String(points) }), abort)).series;
+  },
+  async readings(stretch, limit, abort) {
+    const query = { limit: String(limit), order: 'desc' };
+    return (await get<{ readings: Reading[] }>(stretchURL('readings', stretch, query), abort)).readings;
+  },
+};

@@ -1,9 +1,11 @@
 import { computed, effect, signal } from '@preact/signals';
-import { api } from './api.ts';
+import { about, api, type Storage } from './api.ts';
 import { Board } from './data/board.ts';
+import { beginning, type View } from './data/view.ts';
 import { Painter } from './draw/painter.ts';
 import { repaint } from './draw/palette.ts';
 import { River } from './draw/river.ts';
+import type { Helm } from './helm.ts';
 import { s } from './strings.ts';
 import { isTechnique } from './transport/carrier.ts';
 import { connect } from './transport/connect.ts';
@@ -68,8 +70,10 @@ export const isEmpty = computed(
 // What the user has chosen.
 
 export const query = signal('');
-export const paused = signal(false);
-export const minutes = signal<1 | 5 | 15>(5);
+
+/** What the charts of the open device show, and what steers them; null on the list. */
+export const view = signal<View>(beginning);
+export const helm = signal<Helm | null>(null);
 
 export type Dialog = 'connection' | 'refused' | 'help';
 export const dialog = signal<Dialog | null>(null);
@@ -130,12 +134,28 @@ export let rate = 0;
 /** What a screen reader is told: changes of state, never values. */
 export const announcement = signal('');
 
+/** Whether the server keeps what is sent; null until it has said so. */
+export const storage = signal<Storage | null>(null);
+
+/** How often the server is asked for that, in seconds. */
+const storageEvery = 15;
+
+function askStorage(): void {
+  if (document.hidden || link.state.peek().phase !== 'live') return;
+  about().then(
+    (a) => (storage.value = a.storage ?? null),
+    () => undefined, // What it said last stands; the connection has its own sign.
+  );
+}
+
+let seconds = 0;
 let pushedBefore = 0;
 
 function second(): void {
   rate = board.pushed - pushedBefore;
   pushedBefore = board.pushed;
   river.flow(rate);
+  if (seconds++ % storageEvery === 0) askStorage();
   if (link.state.peek().phase === 'live') announce();
   painter.markAll();
   for (const f of ticks) f();

@@ -1,8 +1,13 @@
-import { dialog, paused, query, route } from './app.ts';
+import { dialog, helm, query, route } from './app.ts';
 
 /** Whether a key press belongs to the element that has the focus. */
 function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.matches('input, textarea, select, [contenteditable]');
+  return target instanceof HTMLElement && target.matches('input:not([type=radio]), textarea, select, [contenteditable]');
+}
+
+/** Whether the element turns among its choices with the arrows. */
+function isChoice(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches('[type=radio], [role=tab]');
 }
 
 function isPressable(target: EventTarget | null): boolean {
@@ -61,14 +66,33 @@ function press(key: string, target: EventTarget | null): boolean {
       step(-1);
       return true;
     case ' ':
-      if (route.value === null || isPressable(target)) return false;
-      paused.value = !paused.value;
-      return true;
+      if (isPressable(target)) return false;
+      break;
+    case 'ArrowLeft':
+    case 'ArrowRight':
+      if (isChoice(target)) return false;
+      break;
     case '?':
       dialog.value = 'help';
       return true;
   }
-  return false;
+  return steer(key);
+}
+
+function steer(key: string): boolean {
+  const h = helm.value;
+  const act = {
+    ' ': () => h?.toggle(),
+    '+': () => h?.step(0.5),
+    '=': () => h?.step(0.5), // the same key without Shift
+    '-': () => h?.step(2),
+    '0': () => h?.live(),
+    ArrowLeft: () => h?.turn(-0.25),
+    ArrowRight: () => h?.turn(0.25),
+  }[key];
+  if (!h || !act) return false;
+  act();
+  return true;
 }
 
 /** Listens to the keys of the whole page. An open dialog has them for itself. */

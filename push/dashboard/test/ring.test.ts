@@ -43,20 +43,6 @@ test('a ring changes its size and keeps the newest that fit', () => {
   }
 });
 
-test('older readings go before, what is there stays', () => {
-  for (const { name, ring, older, want } of [
-    { name: 'beside each other', ring: filled(10, 5, 7), older: range(2, 4), want: range(2, 7) },
-    { name: 'overlapping', ring: filled(10, 5, 7), older: range(2, 9), want: range(2, 7) },
-    { name: 'more than fit', ring: filled(4, 5, 7), older: range(1, 4), want: range(4, 7) },
-    { name: 'none', ring: filled(4, 5, 7), older: [], want: range(5, 7) },
-    { name: 'no room', ring: filled(3, 5, 7), older: range(1, 4), want: range(5, 7) },
-    { name: 'into an empty one', ring: new Ring(3), older: range(1, 5), want: range(3, 5) },
-  ]) {
-    ring.prepend(older.length, (i) => [older[i] as number, 0, 0]);
-    assert.deepEqual(offsets(ring), want, name);
-  }
-});
-
 test('a hole is marked once, and never first', () => {
   const ring = new Ring(8);
   ring.cut();
@@ -82,8 +68,6 @@ test('every change is counted', () => {
   changed('cut');
   ring.resize(9);
   changed('resize');
-  ring.prepend(1, () => [0, 0, 0]);
-  changed('prepend');
   ring.clear();
   changed('clear');
 });

@@ -12,6 +12,9 @@ export class Ring {
   /** Counts changes, so that a painter knows whether there is something new. */
   version = 0;
 
+  /** Counts the holes. */
+  cuts = 0;
+
   constructor(capacity: number) {
     this.#times = new Float64Array(capacity);
     this.#values = new Float64Array(capacity);
@@ -52,6 +55,7 @@ export class Ring {
 
   /** Marks that something is missing after the newest reading. */
   cut(): void {
+    this.cuts++;
     const last = this.#length - 1;
     if (last < 0 || Number.isNaN(this.value(last))) return;
     this.push(this.offset(last), this.time(last), NaN);
@@ -70,25 +74,6 @@ export class Ring {
       next.push(this.offset(i), this.time(i), this.value(i));
     }
     this.#take(next);
-  }
-
-  /** Puts older readings, given in offset order, before the oldest, as many of the newest of them as fit. */
-  prepend(count: number, read: (i: number) => [offset: number, time: number, value: number]): void {
-    const first = this.#length > 0 ? this.offset(0) : Infinity;
-    const next = new Ring(this.capacity);
-    for (let i = 0; i < count; i++) {
-      const [offset, time, value] = read(i);
-      if (offset < first) next.push(offset, time, value);
-    }
-    const room = next.capacity - this.#length;
-    while (next.#length > room) next.#drop();
-    for (let i = 0; i < this.#length; i++) next.push(this.offset(i), this.time(i), this.value(i));
-    this.#take(next);
-  }
-
-  #drop(): void {
-    this.#start = (this.#start + 1) % this.capacity;
-    this.#length--;
   }
 
   #at(i: number): number {

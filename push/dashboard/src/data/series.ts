@@ -5,7 +5,7 @@ export type Kind = 'number' | 'state';
 
 /** Capacity of a series that only a card shows, and of one whose chart is open. */
 export const cardCapacity = 60;
-export const chartCapacity = 16_384;
+export const chartCapacity = 4096;
 
 /** Different words that a state may have; beyond, they share the last place. */
 const maxWords = 256;

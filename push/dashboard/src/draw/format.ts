@@ -66,15 +66,11 @@ export function age(ms: number): string {
   return ms < 1500 ? s.age.now : s.age.ago(duration(ms));
 }
 
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit', second: '2-digit' });
-const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
-
-/** Time of day with seconds, in the local form. */
-export function clock(ms: number): string {
-  return clockFormat.format(ms);
-}
-
-/** Time of day without seconds. */
-export function minute(ms: number): string {
-  return minuteFormat.format(ms);
+/** The length of a bucket, exactly: "10 s", "1 d". */
+export function grain(ms: number): string {
+  const a = s.age;
+  for (const [unit, say] of [[86_400_000, a.days], [3600_000, a.hours], [60_000, a.minutes], [1000, a.seconds]] as const) {
+    if (ms % unit === 0) return say(ms / unit);
+  }
+  return a.milliseconds(ms);
 }

@@ -8,6 +8,8 @@ export interface Cell {
   readonly canvas?: HTMLCanvasElement;
   /** Draws what is new. now is Unix milliseconds. */
   paint(now: number): void;
+  /** Draw anew at the next painting, though nothing came: more of the past is known. */
+  refresh?(): void;
 }
 
 /** Shortest time between two paintings, in milliseconds: nobody reads faster. */
@@ -25,7 +27,8 @@ export class Painter implements Touched {
   readonly #watch: IntersectionObserver;
   readonly #sizes: ResizeObserver;
   #painted = 0;
-  #scheduled = false;
+  #frame = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     this.#watch = new IntersectionObserver((entries) => this.#crossed(entries), { rootMargin: '64px' });
@@ -67,6 +70,18 @@ export class Painter implements Touched {
     if (this.#dirty.size > 0) this.#schedule();
   }
 
+  /** More of the past is known. */
+  refreshAll(): void {
+    for (const cell of this.#cells.values()) cell.refresh?.();
+    this.markAll();
+  }
+
+  /** As markAll, at the very next frame: somebody's hand moves it. */
+  hurry(): void {
+    for (const cell of this.#onScreen) this.#dirty.add(cell);
+    this.#soon();
+  }
+
   #mark(cell: Cell | undefined): void {
     if (!cell || !this.#onScreen.has(cell)) return;
     this.#dirty.add(cell);
@@ -88,15 +103,22 @@ export class Painter implements Touched {
   }
 
   #schedule(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
+    if (this.#frame || this.#timer !== undefined) return;
     const wait = this.#painted + between - performance.now();
-    if (wait <= 0) requestAnimationFrame(() => this.#paint());
-    else setTimeout(() => requestAnimationFrame(() => this.#paint()), wait);
+    if (wait <= 0) this.#soon();
+    else this.#timer = setTimeout(() => this.#soon(), wait);
+  }
+
+  #soon(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#frame) return;
+    this.#frame = true;
+    requestAnimationFrame(() => this.#paint());
   }
 
   #paint(): void {
-    this.#scheduled = false;
+    this.#frame = false;
     this.#painted = performance.now();
     const cells = [...this.#dirty];
     this.#dirty.clear();

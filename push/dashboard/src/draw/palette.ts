@@ -2,6 +2,7 @@
 export interface Palette {
   water: string;
   shallow: string;
+  band: string;
   flame: string;
   ink: string;
   faint: string;
@@ -36,6 +37,7 @@ function read(): Palette {
   return {
     water: get('--water'),
     shallow: get('--shallow'),
+    band: get('--band'),
     flame: get('--flame'),
     ink: get('--ink'),
     faint: get('--faint'),

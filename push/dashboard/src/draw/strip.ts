@@ -1,3 +1,4 @@
+import type { Picture } from '../data/picture.ts';
 import { cardCapacity, type Series } from '../data/series.ts';
 import { surface } from './canvas.ts';
 import { palette } from './palette.ts';
@@ -36,30 +37,43 @@ export function miniStrip(canvas: HTMLCanvasElement, series: Series, stale: bool
   c.globalAlpha = 1;
 }
 
-/** Draws the states of a stretch of time, each with its word where there is room. */
-export function timeline(canvas: HTMLCanvasElement, series: Series, from: number, to: number): void {
+/**
+ * Draws the states of a range, each with its word where there is room. Buckets
+ * of a switch are as strong in colour as it was on.
+ */
+export function timeline(canvas: HTMLCanvasElement, series: Series, p: Picture, from: number, to: number): void {
   const area = surface(canvas);
   if (!area) return;
   const { context: c, width, height } = area;
-  const { ink } = palette();
-  const ring = series.ring;
   const x = (t: number): number => ((Math.min(Math.max(t, from), to) - from) / (to - from)) * width;
   c.font = `600 12px ${getComputedStyle(canvas).fontFamily}`;
   c.textBaseline = 'middle';
-  for (let i = 0; i < ring.length; i++) {
-    const code = ring.value(i);
-    if (Number.isNaN(code)) continue;
+  const rows = p.times.length;
+  for (let i = 0; i < rows; i++) {
+    const begin = p.begins[i] as number;
+    const isBucket = p.low[i] !== null;
     let j = i + 1;
-    while (j < ring.length && ring.value(j) === code) j++;
-    const end = j < ring.length ? ring.time(j) : to;
-    const [left, right] = [x(ring.time(i)), x(end)];
+    while (j < rows && p.avg[j] === p.avg[i] && isBucket === (p.low[j] !== null) && (!isBucket || p.begins[j] === p.ends[j - 1])) j++;
+    const end = isBucket ? (p.ends[j - 1] as number) : j < rows ? (p.begins[j] as number) : to;
+    const v = p.avg[i] as number;
     i = j - 1;
-    if (right <= left || end < from) continue;
-    c.fillStyle = stateColour(series, code);
-    c.fillRect(left, 0, Math.max(1, right - left - 1), height);
+    if (end <= from || begin >= to) continue;
+    const [left, right] = [x(begin), x(end)];
+    const isMixed = isBucket && v !== 0 && v !== 1;
+    const code = isBucket ? series.code(v !== 0) : v;
+    block(c, stateColour(series, code), left, right - (isMixed || right === width ? 0 : 1), height, isMixed ? v : 1);
     const word = series.words[code] ?? '';
-    if (c.measureText(word).width + 16 > right - left) continue;
-    c.fillStyle = ink;
+    if (isMixed || c.measureText(word).width + 16 > right - left) continue;
+    c.fillStyle = palette().ink;
     c.fillText(word, left + 8, height / 2 + 1);
   }
+}
+
+function block(c: CanvasRenderingContext2D, colour: string, left: number, right: number, height: number, strength: number): void {
+  c.fillStyle = palette().line;
+  c.fillRect(left, 0, Math.max(1, right - left), height);
+  c.globalAlpha = strength;
+  c.fillStyle = colour;
+  c.fillRect(left, 0, Math.max(1, right - left), height);
+  c.globalAlpha = 1;
 }

@@ -1,86 +1,148 @@
 import { edgeOf, type Device } from '../data/board.ts';
-import type { Series } from '../data/series.ts';
+import type { Past } from '../data/past.ts';
+import type { Picture } from '../data/picture.ts';
+import type { Kind, Series } from '../data/series.ts';
+import { rangeOf, type View } from '../data/view.ts';
 import { widthOf } from './canvas.ts';
-import { clock, number } from './format.ts';
+import { number } from './format.ts';
 import type { Cell } from './painter.ts';
 import { generation } from './palette.ts';
 import { timeline } from './strip.ts';
+import { bucket, moment } from './when.ts';
 
-/** The states of one series over the window. */
-export class TimelineCell implements Cell {
-  readonly element: HTMLElement;
-  readonly canvas: HTMLCanvasElement;
-  readonly #device: Device;
-  readonly #series: Series;
-  readonly #length: () => number;
-  readonly #paused: () => boolean;
-  #at = 0;
-  #drawn = '';
-
-  constructor(canvas: HTMLCanvasElement, device: Device, series: Series, length: () => number, paused: () => boolean) {
-    this.element = this.canvas = canvas;
-    this.#device = device;
-    this.#series = series;
-    this.#length = length;
-    this.#paused = paused;
-  }
-
-  paint(now: number): void {
-    const look = `${generation()} ${this.#length()} ${widthOf(this.canvas)}`;
-    if (this.#paused() && look === this.#drawn) return;
-    this.#drawn = look;
-    if (!this.#paused() || this.#at === 0) this.#at = now;
-    const to = edgeOf(this.#device, this.#at);
-    timeline(this.canvas, this.#series, to - this.#length(), to);
-  }
+/** What a picture of the past is drawn from, and who hears how closely it looks. */
+export interface Sight {
+  device: Device;
+  series: Series;
+  past: Past;
+  view: () => View;
+  onPicture: (picture: Picture, rows: number) => void;
 }
 
-/** Rows that the table of a series has at most. */
-const rows = 30;
-
-/** Shortest time between two paintings of a table, in milliseconds. */
+/** Shortest time between two paintings of a strip or table that stands still, in milliseconds. */
 const between = 1000;
 
-/** The newest readings of one series as text: the twin of its chart. */
-export class TableCell implements Cell {
-  readonly element: HTMLTableSectionElement;
-  readonly #series: Series;
-  readonly #paused: () => boolean;
+/** Rows that show in a range: a state does until the next one. */
+function inside(p: Picture, kind: Kind, from: number, to: number): number {
+  let n = 0;
+  for (let i = 0; i < p.times.length; i++) {
+    if ((kind === 'state' || (p.ends[i] as number) >= from) && (p.begins[i] as number) <= to) n++;
+  }
+  return n;
+}
+
+/** The part of a cell that a picture of the past has in common. */
+abstract class SightCell implements Cell {
+  abstract readonly element: HTMLElement;
+  protected readonly sight: Sight;
+  #look = '';
   #version = -1;
   #at = 0;
 
-  constructor(body: HTMLTableSectionElement, series: Series, paused: () => boolean) {
-    this.element = body;
-    this.#series = series;
-    this.#paused = paused;
+  constructor(sight: Sight) {
+    this.sight = sight;
+  }
+
+  /** What was drawn is not all there is any more, although no reading came. */
+  refresh(): void {
+    this.#look = '';
   }
 
   paint(now: number): void {
-    const { ring } = this.#series;
-    if (ring.version === this.#version || now - this.#at < between || (this.#paused() && this.#version >= 0)) return;
-    this.#version = ring.version;
+    const { device, series, past, view, onPicture } = this.sight;
+    const v = view();
+    const look = `${v.length} ${v.end} ${this.look()}`;
+    if (look === this.#look && (now - this.#at < between || (v.end !== null && series.ring.version === this.#version))) return;
+    this.#look = look;
+    this.#version = series.ring.version;
     this.#at = now;
+    const { from, to } = rangeOf(v, edgeOf(device, now));
+    const picture = past.look(series, { from, to }, this.pixels());
+    onPicture(picture, inside(picture, series.kind, from, to));
+    this.draw(picture, from, to);
+  }
+
+  /** What the drawing depends on beside the view. */
+  protected abstract look(): string;
+  protected abstract pixels(): number;
+  protected abstract draw(picture: Picture, from: number, to: number): void;
+}
+
+/** The states of one series over a range. */
+export class TimelineCell extends SightCell {
+  readonly element: HTMLElement;
+  readonly canvas: HTMLCanvasElement;
+
+  constructor(canvas: HTMLCanvasElement, sight: Sight) {
+    super(sight);
+    this.element = this.canvas = canvas;
+  }
+
+  protected look(): string {
+    return `${generation()} ${widthOf(this.canvas)}`;
+  }
+
+  protected pixels(): number {
+    return widthOf(this.canvas) || 300;
+  }
+
+  protected draw(picture: Picture, from: number, to: number): void {
+    timeline(this.canvas, this.sight.series, picture, from, to);
+  }
+}
+
+/** Rows that a table has at most. */
+const most = 200;
+
+/** A range as text, newest first: the twin of its chart. */
+export class TableCell extends SightCell {
+  readonly element: HTMLTableSectionElement;
+
+  constructor(body: HTMLTableSectionElement, sight: Sight) {
+    super(sight);
+    this.element = body;
+  }
+
+  protected look(): string {
+    return '';
+  }
+
+  protected pixels(): number {
+    return most;
+  }
+
+  protected draw(p: Picture, from: number, to: number): void {
+    const { kind } = this.sight.series;
     let row = 0;
-    for (let i = ring.length - 1; i >= 0 && row < rows; i--) {
-      const value = ring.value(i);
-      if (Number.isNaN(value)) continue;
+    for (let i = p.times.length - 1; i >= 0 && row < most; i--) {
+      const avg = p.avg[i] as number | null;
+      const isBefore = kind === 'number' && (p.ends[i] as number) < from;
+      if (avg === null || isBefore || (p.begins[i] as number) > to) continue;
       const tr = this.element.rows[row] ?? this.#grow();
-      (tr.cells[0] as HTMLElement).textContent = clock(ring.time(i));
-      (tr.cells[1] as HTMLElement).textContent = this.#text(value);
+      this.#cells(p, i, avg, to - from).forEach((text, c) => {
+        const cell = tr.cells[c] as HTMLElement;
+        if (cell.textContent !== text) cell.textContent = text;
+      });
       row++;
     }
     while (this.element.rows.length > row) this.element.deleteRow(row);
   }
 
-  #text(value: number): string {
-    if (this.#series.kind === 'state') return this.#series.words[value] ?? '';
-    return number(value, this.#series.decimals);
+  #cells(p: Picture, i: number, avg: number, length: number): [time: string, value: string, spread: string] {
+    const { kind, words, decimals } = this.sight.series;
+    const [begin, end] = [p.begins[i] as number, p.ends[i] as number];
+    const when = end > begin ? bucket(begin, end, length) : moment(begin, length);
+    if (kind === 'state') {
+      if (end > begin) return [when, `on ${number(avg * 100, 0)} %`, ''];
+      return [when, words[avg] ?? '', ''];
+    }
+    if (end === begin) return [when, number(avg, decimals), ''];
+    return [when, number(avg, decimals + 1), `${number(p.low[i] as number, decimals)} – ${number(p.high[i] as number, decimals)}`];
   }
 
   #grow(): HTMLTableRowElement {
     const tr = this.element.insertRow();
-    tr.insertCell();
-    tr.insertCell();
+    for (let c = 0; c < 3; c++) tr.insertCell();
     return tr;
   }
 }

@@ -3,11 +3,12 @@ import { announcement, board, dialog, isEmpty, link, route } from '../app.ts';
 import { s } from '../strings.ts';
 import { ConnectionDialog } from './Connection.tsx';
 import { DeviceList } from './DeviceList.tsx';
-import { DevicePage } from './DevicePage.tsx';
 import { Empty } from './Empty.tsx';
 import { Header } from './Header.tsx';
 import { HelpDialog } from './Help.tsx';
 import { Landing } from './Landing.tsx';
+import { Later } from './Later.tsx';
+import { StorageNotice } from './Notice.tsx';
 import { RefusedDialog } from './Refused.tsx';
 import { TokenForm } from './Token.tsx';
 
@@ -15,6 +16,7 @@ export function App() {
   return (
     <>
       <Header />
+      <StorageNotice />
       <main id="main">
         <Main />
       </main>
@@ -36,7 +38,7 @@ function Main() {
     locked.value = link.state.value.phase === 'unauthorized';
   });
   if (locked.value) return <TokenForm />;
-  if (route.value !== null) return <DevicePage key={route.value} id={route.value} />;
+  if (route.value !== null) return <Later key={route.value} id={route.value} />;
   if (!board.begun.value) return <p class="connecting">{s.connecting}</p>;
   if (isEmpty.value) return <Empty />;
   return <DeviceList />;

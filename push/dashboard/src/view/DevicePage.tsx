@@ -1,14 +1,14 @@
-import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
-import { board, everySecond, minutes, painter, paused } from '../app.ts';
-import { backfill, shrink } from '../data/backfill.ts';
-import { edgeOf, type Device } from '../data/board.ts';
+import { useComputed } from '@preact/signals';
+import { useEffect, useMemo } from 'preact/hooks';
+import { board, helm as steered, link } from '../app.ts';
+import type { Device } from '../data/board.ts';
+import type { Series } from '../data/series.ts';
+import { Helm } from '../helm.ts';
 import { s } from '../strings.ts';
 import { StateLine } from './Card.tsx';
 import { Icon } from './Icon.tsx';
 import { Panel } from './Panel.tsx';
-
-const longest = 15 * 60_000;
+import { Ranges } from './Ranges.tsx';
 
 export function DevicePage({ id }: { id: string }) {
   const known = board.devices.value.some((d) => d.id === id);
@@ -34,73 +34,56 @@ function Unknown({ id }: { id: string }) {
 }
 
 function Charts({ device }: { device: Device }) {
-  const series = device.series.value;
+  const helm = useMemo(() => new Helm(device), [device]);
   useEffect(() => {
-    const since = edgeOf(device, Date.now()) - longest;
-    backfill(device, since).then(
-      () => painter.markAll(),
-      () => undefined, // The charts begin with what has been seen.
-    );
-  }, [device, series.length]);
-  useEffect(() => {
+    steered.value = helm;
     document.title = `${device.id} · ${s.name}`;
     return () => {
       document.title = s.name;
-      shrink(device);
-      paused.value = false;
+      steered.value = null;
+      helm.close();
     };
-  }, [device]);
+  }, [helm]);
   return (
     <>
       <div class="device-head">
         <h1>{device.id}</h1>
         <StateLine device={device} />
-        <Controls device={device} />
       </div>
-      <div class="panels">
-        {series.map((x) => (
-          <Panel key={`${x.kind} ${x.metric}`} device={device} series={x} />
+      <Ranges helm={helm} />
+      <Trouble helm={helm} />
+      <div class="panels" aria-busy={helm.past.busy}>
+        {inOrder(device.series.value).map((x) => (
+          <Panel key={`${x.kind} ${x.metric}`} helm={helm} series={x} />
         ))}
       </div>
     </>
   );
 }
 
-function Controls({ device }: { device: Device }) {
-  return (
-    <div class="controls">
-      <fieldset class="segments">
-        <legend class="visually-hidden">{s.device.window}</legend>
-        {([1, 5, 15] as const).map((n) => (
-          <label key={n}>
-            <input
-              type="radio"
-              name="window"
-              checked={minutes.value === n}
-              onChange={() => {
-                minutes.value = n;
-                painter.markAll();
-              }}
-            />
-            <span>{s.device.minutes(n)}</span>
-          </label>
-        ))}
-      </fieldset>
-      <button class="button pause" type="button" aria-keyshortcuts="Space" aria-pressed={paused.value} onClick={() => (paused.value = !paused.value)}>
-        <Icon name={paused.value ? 'play' : 'pause'} />
-        {paused.value ? s.device.resume : s.device.pause}
-      </button>
-      {paused.value && <Missed device={device} />}
-    </div>
-  );
+/** Charts before the lower strips, so that the rows fill. */
+function inOrder(series: readonly Series[]): Series[] {
+  const isChart = (x: Series): boolean => x.kind === 'number';
+  return [...series.filter(isChart), ...series.filter((x) => !isChart(x))];
 }
 
-/** How many readings have come since the charts were paused. */
-function Missed({ device }: { device: Device }) {
-  const count = useSignal(0);
+/** Says that the past cannot be had, and tries again when the connection is back. */
+function Trouble({ helm }: { helm: Helm }) {
+  const isLive = useComputed(() => link.state.value.phase === 'live');
   useEffect(() => {
-    const before = device.readings;
-    return everySecond(() => (count.value = device.readings - before));
-  }, [device]);
-  return <span class="missed">{s.device.paused(count.value)}</span>;
+    if (isLive.value) helm.past.retry();
+  }, [helm, isLive.value]);
+  const why = helm.past.trouble.value;
+  return (
+    <div role="status">
+      {why !== '' && (
+        <p class="notice">
+          <Icon name="warning" />
+          <span>
+            {isLive.value ? s.range.trouble : s.range.offline} <span class="detail">{why}</span>
+          </span>
+        </p>
+      )}
+    </div>
+  );
 }

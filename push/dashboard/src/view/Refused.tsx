@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { refusals, type Refusal } from '../api.ts';
-import { clock } from '../draw/format.ts';
+import { clock } from '../draw/when.ts';
 import { s } from '../strings.ts';
 import { Sheet } from './Dialog.tsx';
 
