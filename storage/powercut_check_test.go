@@ -81,7 +81,7 @@ func (k *cutChecker) checkStore(ctx context.Context) error {
 		if err := k.checkAgain(ctx, l, all, all, "after another opening"); err != nil {
 			return err
 		}
-		if err := l.Seal(ctx); err != nil {
+		if err := l.sealAll(ctx); err != nil {
 			return err
 		}
 		if err := k.checkAgain(ctx, l, all, all, "after sealing"); err != nil {

@@ -56,6 +56,12 @@ func powercutChild(dir string, seed uint64, n int64, say io.Writer) error {
 		if err := w.session(dir); err != nil {
 			return err
 		}
+		if w.rng.IntN(3) > 0 {
+			continue
+		}
+		if err := errors.Join(w.tell("step compact"), Compact(context.Background(), dir)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -117,6 +123,7 @@ func (w *powercutWriter) round(ctx context.Context) error {
 		{"retain age", 1, func(ctx context.Context) error { return w.log.retain(ctx, nil) }},
 		{"retain size", 8, w.retainSize},
 		{"relieve", 1, w.relieve},
+		{"snapshot", 12, w.snapshot},
 	} {
 		if w.rng.IntN(s.seldom) > 0 {
 			continue
@@ -243,6 +250,15 @@ func (w *powercutWriter) retainSize(ctx context.Context) error {
 		w.log.cfg.RetainSize = 0 // whatever can be dropped
 	}
 	return w.log.retain(ctx, nil)
+}
+
+// snapshot copies the files as a backup does.
+func (w *powercutWriter) snapshot(ctx context.Context) error {
+	s, err := w.log.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 // relieve does what the log or the memory has asked for.

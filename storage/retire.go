@@ -156,7 +156,8 @@ func (v *volume) newest() uint64 {
 
 // sealedFiles returns the sealed files of a tier, that whose readings came first
 // first. Files of periods that have a cold file too are not among them: they are
-// about to be replaced.
+// about to be replaced. Nor are rollups as long as there is a sealed file with
+// readings that they sum up: History takes them in place of these.
 func (l *Log) sealedFiles(tier stretch.Tier) (files []*volume) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -167,7 +168,11 @@ func (l *Log) sealedFiles(tier stretch.Tier) (files []*volume) {
 			}
 		}
 	} else {
-		files = slices.Clone(l.shelf.tiers[tier])
+		for _, v := range l.shelf.tiers[tier] {
+			if !l.shelf.hasSealed(v.meta.Start, v.meta.End) {
+				files = append(files, v)
+			}
+		}
 	}
 	slices.SortStableFunc(files, func(a, b *volume) int {
 		if a.newest() < b.newest() {

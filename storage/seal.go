@@ -218,9 +218,9 @@ func (s *sealer) write(ctx context.Context) error {
 	if err := s.writeReadings(ctx); err != nil {
 		return err
 	}
-	last := s.periods[len(s.periods)-1]
+	start, end := s.bounds()
 	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		if err := s.writeTier(ctx, tier, last.start, last.end); err != nil {
+		if err := s.writeTier(ctx, tier, start, end); err != nil {
 			return err
 		}
 	}
@@ -491,14 +491,20 @@ func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end in
 	lo := floorTo(start-periodOrigin, length) + periodOrigin
 	hi := floorTo(end-1-periodOrigin, length) + periodOrigin + length
 	olds, lo, hi := l.tierFiles(tier, lo, hi)
-	sources := slices.Clone(olds)
+	var colds []*volume
 	for _, p := range s.periods {
 		if p.cold != nil {
-			sources = append(sources, p.cold)
+			colds = append(colds, p.cold)
 		}
 	}
+	// What the older files say of their devices is their names only.
+	fresh, err := l.devicesOf(slices.Concat(colds, named)...)
+	if err != nil || !s.anyRolled(tier, fresh) {
+		return err
+	}
+	sources := slices.Concat(olds, colds)
 	known, err := l.devicesOf(slices.Concat(sources, named)...)
-	if err != nil || !s.anyRolled(tier, known) {
+	if err != nil {
 		return err
 	}
 	v, err := s.create(tier.Kind(), lo, hi, olds...)
