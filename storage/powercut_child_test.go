@@ -19,7 +19,7 @@ const powercutEnv = "NARU_STORAGE_POWERCUT"
 
 const (
 	powercutSessions = 3
-	powercutRounds   = 12 // of each session
+	powercutRounds   = 8 // of each session
 )
 
 // powercutConfig is that of the store whose power is cut: everything small, so
@@ -27,7 +27,7 @@ const (
 func powercutConfig(dir string) Config {
 	return Config{
 		Dir: dir, Period: 2 * time.Hour, LogAge: time.Hour, MaxUnflushed: 1000,
-		RetainAge: 12 * time.Hour, RetainMinutes: 24 * time.Hour, RetainHours: 36 * time.Hour,
+		RetainAge: 8 * time.Hour, RetainMinutes: 16 * time.Hour, RetainHours: 24 * time.Hour,
 	}
 }
 

@@ -195,7 +195,7 @@ func checkNotices(t *testing.T, s *story, rng *rand.Rand) {
 		root := memoryDir(t)
 		var mu sync.Mutex
 		wrong := 0
-		const cuts = 40
+		const cuts = 20
 		lying.eachCut(cuts, rng, func(i int, c *powerCut) {
 			_, err := lying.check(t, filepath.Join(root, fmt.Sprint(i)), c)
 			mu.Lock()

@@ -60,7 +60,7 @@ func (k *cutChecker) trendQueries(all []device.Stored) (qs []device.HistoryQuery
 // checkTrends compares what History says with sums over the readings that can be
 // read. Where retention has taken some it may say more, but not more than all that
 // ever came.
-func (k *cutChecker) checkTrends(ctx context.Context, l *Log, read, all []device.Stored) error {
+func (k *cutChecker) checkTrends(ctx context.Context, l *Log, read []device.Stored) error {
 	if len(read) == 0 {
 		return nil
 	}
@@ -75,7 +75,7 @@ func (k *cutChecker) checkTrends(ctx context.Context, l *Log, read, all []device
 			return nil
 		})
 		if err == nil {
-			err = k.compareTrends(q, got, read, all, exact)
+			err = k.compareTrends(q, got, read, exact)
 		}
 		if err != nil {
 			return fmt.Errorf("%d points from %d to %d: %w", q.Points, q.From, q.To, err)
@@ -84,13 +84,13 @@ func (k *cutChecker) checkTrends(ctx context.Context, l *Log, read, all []device
 	return nil
 }
 
-func (k *cutChecker) compareTrends(q device.HistoryQuery, got []device.History, read, all []device.Stored, exact bool) error {
+func (k *cutChecker) compareTrends(q device.HistoryQuery, got []device.History, read []device.Stored, exact bool) error {
 	_, step := resolution(int64(q.To-q.From), int64(q.Points))
 	covered := func(r *device.Stored) bool {
 		return r.Time >= q.From && r.Time < q.To && (exact || r.Metric != powercutAgain)
 	}
 	want := sumUp(read, step, covered)
-	most := k.everGiven(all, step, covered)
+	most := k.everGiven(read, step, covered)
 	var wrong []error
 	for i := range got {
 		h := &got[i]
@@ -132,8 +132,9 @@ func (k *cutChecker) reached(start, step int64) bool {
 	return slices.ContainsFunc(k.gone, func(g gone) bool { return g.reaches(start, start+step) })
 }
 
-// everGiven counts, where retention has taken readings, all that ever came.
-func (k *cutChecker) everGiven(all []device.Stored, step int64, covered func(*device.Stored) bool) map[trendKey]int64 {
+// everGiven counts all that ever came in the buckets of which retention has taken
+// readings.
+func (k *cutChecker) everGiven(read []device.Stored, step int64, covered func(*device.Stored) bool) map[trendKey]int64 {
 	most := map[trendKey]int64{}
 	count := func(r *device.Stored) {
 		if _, ok := r.Value.Number(); ok && covered(r) {
@@ -141,13 +142,13 @@ func (k *cutChecker) everGiven(all []device.Stored, step int64, covered func(*de
 		}
 	}
 	for o, r := range k.readings {
-		if k.reached(int64(r.Time), 1) && o <= k.left.head {
+		if k.reached(floorTo(int64(r.Time), step), step) && o <= k.left.head {
 			count(&device.Stored{Offset: o, Reading: r})
 		}
 	}
-	for i := range all {
-		if all[i].Offset > k.left.head {
-			count(&all[i])
+	for i := range read {
+		if read[i].Offset > k.left.head {
+			count(&read[i])
 		}
 	}
 	return most

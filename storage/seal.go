@@ -131,7 +131,8 @@ func (l *Log) sealAll(ctx context.Context) error {
 	return nil
 }
 
-// cut ends a period behind its last reading, so that it can be sealed.
+// cut ends a period behind its last reading, so that it can be sealed. One without
+// readings stays as it is.
 func (l *Log) cut(p *period) error {
 	l.mu.RLock()
 	last := int64(math.MinInt64)
@@ -139,8 +140,11 @@ func (l *Log) cut(p *period) error {
 		last = max(last, r.maxTime)
 	}
 	l.mu.RUnlock()
+	if p.sealed != nil || last < p.start {
+		return nil
+	}
 	end := floorTo(last, minPeriod.Microseconds()) + minPeriod.Microseconds()
-	if p.sealed != nil || end >= p.end {
+	if end >= p.end {
 		return nil
 	}
 	if err := l.files.with(p.cold, func(f *stretch.File) error { return f.SetEnd(end) }); err != nil {
@@ -318,6 +322,23 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 	return s.commit()
 }
 
+// doneOf returns the offset up to which the readings of a device are in blocks,
+// whatever their times. After a crash in the midst of a flush it lies below what
+// one of the files has.
+func (l *Log) doneOf(name device.ID) uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	done := l.next - 1
+	if d := l.cat.devices[name]; d != nil {
+		for _, h := range []*head{&d.flushing, &d.fresh} {
+			if h.n > 0 {
+				done = min(done, h.first-1)
+			}
+		}
+	}
+	return done
+}
+
 // bounds returns the stretch of time of the sealed file.
 func (s *sealer) bounds() (start, end int64) {
 	return s.periods[0].start, s.periods[len(s.periods)-1].end
@@ -484,7 +505,8 @@ func (s *sealer) newlyDense(ctx context.Context, d *stretch.Device, layers []lay
 
 // writeTier writes the file of a tier that has the times from start to end: what
 // older files of the tier have, and over it the rollups of the period and the
-// unrolled ones. When there are none it writes nothing.
+// unrolled ones. When there are none it writes nothing. named have the names of
+// series that no other file may have.
 func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end int64, named ...*volume) error {
 	l := s.log
 	length := tierLength(tier)
@@ -493,12 +515,12 @@ func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end in
 	olds, lo, hi := l.tierFiles(tier, lo, hi)
 	var colds []*volume
 	for _, p := range s.periods {
+		named = append(named, p.sealed)
 		if p.cold != nil {
 			colds = append(colds, p.cold)
 		}
 	}
-	// What the older files say of their devices is their names only.
-	fresh, err := l.devicesOf(slices.Concat(colds, named)...)
+	fresh, err := l.devicesOf(colds...)
 	if err != nil || !s.anyRolled(tier, fresh) {
 		return err
 	}
@@ -545,12 +567,15 @@ func (l *Log) tierFiles(tier stretch.Tier, lo, hi int64) (olds []*volume, start,
 	return olds, lo, hi
 }
 
-// anyRolled reports whether there are rollups to be put into a tier's file.
-func (s *sealer) anyRolled(tier stretch.Tier, known map[uint32]*stretch.Device) bool {
-	for number, d := range known {
-		if len(s.unrolled[number][tier]) > 0 {
+// anyRolled reports whether there are rollups to be put into a tier's file: of the
+// devices that cold files have, or unrolled ones.
+func (s *sealer) anyRolled(tier stretch.Tier, cold map[uint32]*stretch.Device) bool {
+	for _, made := range s.unrolled {
+		if len(made[tier]) > 0 {
 			return true
 		}
+	}
+	for _, d := range cold {
 		for i := range d.Series {
 			if d.Series[i].Rolled[tier] {
 				return true
