@@ -231,6 +231,7 @@ type Log struct {
 	pressed   chan struct{}         // to the keeper, capacity 1
 	age       ageing                // guarded by commitMu
 	purged    time.Time             // when a file left because the disk was full; owned by the keeper
+	leaving   []*volume             // which count no more, but may be there after a crash; owned by the keeper
 
 	// appendMu orders Append calls and their OnAppend. Taken before mu.
 	appendMu sync.Mutex
@@ -327,8 +328,6 @@ func openFileLimit() int {
 }
 
 func (l *Log) filePath(name string) string { return filepath.Join(l.cfg.Dir, name) }
-
-func (l *Log) syncDir() error { return boltfile.SyncDir(l.cfg.Dir) }
 
 // StoreID returns the name of this store, made with the file. It is the same
 // for the file's whole life: short, lower-case letters and digits.

@@ -76,6 +76,7 @@ func (l *Log) refill() error {
 			if err := l.flush(context.Background(), allDevices); err != nil {
 				return err
 			}
+			l.flushed = min(l.flushed, s.chunk.next-1) // it does not know what is still to come
 		}
 		if s.chunk.done {
 			return nil

@@ -131,7 +131,8 @@ func (l *Log) sealAll(ctx context.Context) error {
 	return nil
 }
 
-// cut ends a period behind its last reading, so that it can be sealed.
+// cut ends a period behind its last reading, so that it can be sealed. One without
+// readings stays as it is.
 func (l *Log) cut(p *period) error {
 	l.mu.RLock()
 	last := int64(math.MinInt64)
@@ -139,8 +140,11 @@ func (l *Log) cut(p *period) error {
 		last = max(last, r.maxTime)
 	}
 	l.mu.RUnlock()
+	if p.sealed != nil || last < p.start {
+		return nil
+	}
 	end := floorTo(last, minPeriod.Microseconds()) + minPeriod.Microseconds()
-	if p.sealed != nil || end >= p.end {
+	if end >= p.end {
 		return nil
 	}
 	if err := l.files.with(p.cold, func(f *stretch.File) error { return f.SetEnd(end) }); err != nil {
@@ -218,9 +222,9 @@ func (s *sealer) write(ctx context.Context) error {
 	if err := s.writeReadings(ctx); err != nil {
 		return err
 	}
-	last := s.periods[len(s.periods)-1]
+	start, end := s.bounds()
 	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		if err := s.writeTier(ctx, tier, last.start, last.end); err != nil {
+		if err := s.writeTier(ctx, tier, start, end); err != nil {
 			return err
 		}
 	}
@@ -316,6 +320,23 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 		s.raw.devices[number] = residentOf(d)
 	}
 	return s.commit()
+}
+
+// doneOf returns the offset up to which the readings of a device are in blocks,
+// whatever their times. After a crash in the midst of a flush it lies below what
+// one of the files has.
+func (l *Log) doneOf(name device.ID) uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	done := l.next - 1
+	if d := l.cat.devices[name]; d != nil {
+		for _, h := range []*head{&d.flushing, &d.fresh} {
+			if h.n > 0 {
+				done = min(done, h.first-1)
+			}
+		}
+	}
+	return done
 }
 
 // bounds returns the stretch of time of the sealed file.
@@ -484,21 +505,28 @@ func (s *sealer) newlyDense(ctx context.Context, d *stretch.Device, layers []lay
 
 // writeTier writes the file of a tier that has the times from start to end: what
 // older files of the tier have, and over it the rollups of the period and the
-// unrolled ones. When there are none it writes nothing.
+// unrolled ones. When there are none it writes nothing. named have the names of
+// series that no other file may have.
 func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end int64, named ...*volume) error {
 	l := s.log
 	length := tierLength(tier)
 	lo := floorTo(start-periodOrigin, length) + periodOrigin
 	hi := floorTo(end-1-periodOrigin, length) + periodOrigin + length
 	olds, lo, hi := l.tierFiles(tier, lo, hi)
-	sources := slices.Clone(olds)
+	var colds []*volume
 	for _, p := range s.periods {
+		named = append(named, p.sealed)
 		if p.cold != nil {
-			sources = append(sources, p.cold)
+			colds = append(colds, p.cold)
 		}
 	}
+	fresh, err := l.devicesOf(colds...)
+	if err != nil || !s.anyRolled(tier, fresh) {
+		return err
+	}
+	sources := slices.Concat(olds, colds)
 	known, err := l.devicesOf(slices.Concat(sources, named)...)
-	if err != nil || !s.anyRolled(tier, known) {
+	if err != nil {
 		return err
 	}
 	v, err := s.create(tier.Kind(), lo, hi, olds...)
@@ -539,12 +567,15 @@ func (l *Log) tierFiles(tier stretch.Tier, lo, hi int64) (olds []*volume, start,
 	return olds, lo, hi
 }
 
-// anyRolled reports whether there are rollups to be put into a tier's file.
-func (s *sealer) anyRolled(tier stretch.Tier, known map[uint32]*stretch.Device) bool {
-	for number, d := range known {
-		if len(s.unrolled[number][tier]) > 0 {
+// anyRolled reports whether there are rollups to be put into a tier's file: of the
+// devices that cold files have, or unrolled ones.
+func (s *sealer) anyRolled(tier stretch.Tier, cold map[uint32]*stretch.Device) bool {
+	for _, made := range s.unrolled {
+		if len(made[tier]) > 0 {
 			return true
 		}
+	}
+	for _, d := range cold {
 		for i := range d.Series {
 			if d.Series[i].Rolled[tier] {
 				return true
@@ -715,6 +746,6 @@ func (l *Log) install(s *sealer) {
 	l.mu.Unlock()
 	l.stats.sealed.Add(1)
 	for _, v := range s.olds {
-		v.retire()
+		l.retire(v)
 	}
 }

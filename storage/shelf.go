@@ -48,9 +48,10 @@ type volume struct {
 	// devices is guarded by Log.mu and empty for rollups.
 	devices map[uint32]*resident
 
-	pins  atomic.Int32 // readers that may still want it
-	gone  atomic.Bool  // it is to be deleted when nobody does
-	taken atomic.Bool  // somebody deletes it
+	pins    atomic.Int32 // readers that may still want it
+	gone    atomic.Bool  // it is to be deleted when nobody does
+	taken   atomic.Bool  // somebody deletes it
+	deleted atomic.Bool
 
 	// file, users and used are guarded by opened.mu.
 	file  *stretch.File
@@ -90,9 +91,10 @@ func (v *volume) unpin() {
 	}
 }
 
-// retire has the file deleted as soon as no reader wants it. Nobody may pin it
-// any more.
-func (v *volume) retire() {
+// retire has a file deleted as soon as no reader wants it. Nobody may pin it any
+// more.
+func (l *Log) retire(v *volume) {
+	l.leaving = append(l.leaving, v)
 	v.gone.Store(true)
 	if v.pins.Load() == 0 {
 		v.remove()
@@ -104,7 +106,24 @@ func (v *volume) remove() {
 		return
 	}
 	v.opened.discard(v)
-	_ = os.Remove(v.path) // if it stays, the next opening deletes it or keeps what is in it
+	// If it stays, the next opening deletes it or keeps what is in it.
+	v.deleted.Store(os.Remove(v.path) == nil)
+}
+
+// syncDir makes the names in the folder durable, and with them that files are
+// gone. It belongs to the keeper.
+func (l *Log) syncDir() error {
+	var rest []*volume
+	for _, v := range l.leaving {
+		if !v.deleted.Load() {
+			rest = append(rest, v)
+		}
+	}
+	if err := boltfile.SyncDir(l.cfg.Dir); err != nil {
+		return err
+	}
+	l.leaving = rest
+	return nil
 }
 
 // openFiles bounds how many files are open, and with it the address space that
@@ -302,14 +321,18 @@ func (l *Log) loadVolume(name string, kind stretch.Kind, names *nameList, kin []
 // arrange puts the files into their places. Of two that claim the same place,
 // which only a crash in the midst of a deletion leaves, the other is kept out.
 func (l *Log) arrange(found map[string]*volume) error {
+	replaced := map[string]bool{}
 	for _, v := range found {
 		for _, name := range v.meta.Replaces {
-			if old := found[name]; old != nil {
-				delete(found, name)
-				l.files.discard(old)
-				if err := os.Remove(old.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return err
-				}
+			replaced[name] = true
+		}
+	}
+	for name := range replaced {
+		if old := found[name]; old != nil {
+			delete(found, name)
+			l.files.discard(old)
+			if err := os.Remove(old.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
 			}
 		}
 	}
@@ -376,6 +399,12 @@ func (s *shelf) covering(t int64) (int, bool) {
 		return 1
 	})
 	return i, i < len(s.periods) && s.periods[i].start <= t
+}
+
+// hasSealed reports whether a period that reaches into the stretch of time has a
+// sealed file.
+func (s *shelf) hasSealed(start, end int64) bool {
+	return slices.ContainsFunc(s.periods, func(p *period) bool { return p.sealed != nil && p.start < end && p.end > start })
 }
 
 // volumes returns all files.
