@@ -73,7 +73,8 @@ func (l *Log) openOnce() (err error) {
 		}
 	}()
 	l.cat, l.db = newCatalog(), nil
-	if _, err := os.Stat(l.path); errors.Is(err, fs.ErrNotExist) {
+	// An empty file is what an older version left when the power went.
+	if info, err := os.Stat(l.path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		if err := l.createFile(); err != nil {
 			return err
 		}
