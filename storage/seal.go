@@ -198,7 +198,8 @@ func (s *sealer) abandon(err error) error {
 type sealer struct {
 	log *Log
 	coder
-	periods []*period // to become one; none when only rollups are rewritten
+	periods []*period                    // to become one; none when only rollups are rewritten
+	parts   []map[uint32]*stretch.Device // the devices of each of them
 	// anew has all rollups made from the readings, whatever is stored.
 	anew bool
 	// unrolled are the rollups by device of series that had none stored.
@@ -221,11 +222,22 @@ func (s *sealer) write(ctx context.Context) error {
 	}
 	last := s.periods[len(s.periods)-1]
 	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		if err := s.writeTier(ctx, tier, last.start, last.end); err != nil {
+		if err := s.writeTier(ctx, tier, s.firstUnrolled(tier, last.start), last.end); err != nil {
 			return err
 		}
 	}
 	return s.name()
+}
+
+// firstUnrolled returns where the unrolled rollups of a tier begin, start when that
+// is not before it: they may lie in the period that is joined.
+func (s *sealer) firstUnrolled(tier stretch.Tier, start int64) int64 {
+	for _, made := range s.unrolled {
+		for i := range made[tier] {
+			start = min(start, made[tier][i].times[0])
+		}
+	}
+	return start
 }
 
 // name syncs the new files and gives them their names, that with the readings
@@ -296,6 +308,13 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, p := range s.periods {
+		part, err := s.log.devicesOf(p.sealed, p.cold)
+		if err != nil {
+			return err
+		}
+		s.parts = append(s.parts, part)
+	}
 	s.diff = map[uint32]int64{}
 	s.unrolled = map[uint32][stretch.Tiers][]track{}
 	for _, number := range slices.Sorted(maps.Keys(known)) {
@@ -350,7 +369,8 @@ func (l *Log) devicesOf(vs ...*volume) (map[uint32]*stretch.Device, error) {
 	return all, nil
 }
 
-// joinDevices adds the series of other to d, and the counts of those it has.
+// joinDevices adds the series of other to d, and the counts of those it has. What
+// is rolled in one of them is rolled.
 func joinDevices(d, other *stretch.Device) {
 	d.Done = max(d.Done, other.Done)
 	for _, s := range other.Series {
@@ -360,8 +380,8 @@ func joinDevices(d, other *stretch.Device) {
 			continue
 		}
 		d.Series[at].Count += s.Count
-		for t := range s.Rolled { // all or nothing: else the readings tell
-			d.Series[at].Rolled[t] = d.Series[at].Rolled[t] && s.Rolled[t]
+		for t := range s.Rolled {
+			d.Series[at].Rolled[t] = d.Series[at].Rolled[t] || s.Rolled[t]
 		}
 	}
 }
@@ -407,7 +427,7 @@ func (s *sealer) readingsOf(ctx context.Context, d *stretch.Device) error {
 	if err := pack.finish(); err != nil {
 		return err
 	}
-	return s.newlyDense(ctx, d, layers, seen)
+	return s.rollMissing(ctx, d, seen)
 }
 
 // readingLayers returns where the readings of a period are on disk.
@@ -444,10 +464,12 @@ func (t *tally) add(of *track) {
 	}
 }
 
-// newlyDense sets the counts of d's series, drops those without readings, and
-// makes the rollups of those that had none and have enough readings now.
-func (s *sealer) newlyDense(ctx context.Context, d *stretch.Device, layers []layer, seen map[uint32]*tally) error {
-	var want [stretch.Tiers][]uint32
+// rollMissing sets the counts of d's series, drops those without readings, and
+// makes the rollups of those that had none and have enough readings now, or had
+// none in one of the periods only: what retention has left of the other stands in
+// rollups alone.
+func (s *sealer) rollMissing(ctx context.Context, d *stretch.Device, seen map[uint32]*tally) error {
+	want := make([][stretch.Tiers][]uint32, len(s.periods))
 	kept := d.Series[:0]
 	for _, series := range d.Series {
 		t := seen[series.ID]
@@ -458,29 +480,46 @@ func (s *sealer) newlyDense(ctx context.Context, d *stretch.Device, layers []lay
 		s.diff[series.ID] += t.count
 		series.Count = t.count
 		for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-			if b := t.buckets[tier]; !series.Rolled[tier] && b > 0 && t.numbers >= perBucket*b && b*len(d.Series) <= newlyRolled {
-				series.Rolled[tier] = true
-				want[tier] = append(want[tier], series.ID)
+			b := t.buckets[tier]
+			if !series.Rolled[tier] && (b == 0 || t.numbers < perBucket*b || b*len(d.Series) > newlyRolled) {
+				continue
+			}
+			series.Rolled[tier] = true
+			for i, part := range s.parts {
+				if !isRolled(part[d.Number], series.ID, tier) {
+					want[i][tier] = append(want[i][tier], series.ID)
+				}
 			}
 		}
 		kept = append(kept, series)
 	}
 	d.Series = kept
 	var made [stretch.Tiers][]track
-	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		if len(want[tier]) == 0 {
-			continue
-		}
-		ids := newBitmap(want[tier], int(slices.Max(want[tier])))
-		start, end := s.bounds()
-		sw := s.log.newSweep(d.Number, stretch.Readings, layers, ids, start, end)
-		var err error
-		if made[tier], err = rollAll(ctx, sw, tier.Length()); err != nil {
-			return err
+	for i, p := range s.periods {
+		for tier, ids := range want[i] {
+			if len(ids) == 0 {
+				continue
+			}
+			wanted := newBitmap(ids, int(slices.Max(ids)))
+			sw := s.log.newSweep(d.Number, stretch.Readings, s.log.readingLayers(p), wanted, p.start, p.end)
+			more, err := rollAll(ctx, sw, stretch.Tier(tier).Length())
+			if err != nil {
+				return err
+			}
+			made[tier] = merge(made[tier], more)
 		}
 	}
 	s.unrolled[d.Number] = made
 	return nil
+}
+
+// isRolled reports whether d, which may be nil, has the rollups of a series.
+func isRolled(d *stretch.Device, id uint32, tier stretch.Tier) bool {
+	if d == nil {
+		return false
+	}
+	at, ok := findSeries(d, id)
+	return ok && d.Series[at].Rolled[tier]
 }
 
 // writeTier writes the file of a tier that has the times from start to end: what
@@ -492,14 +531,19 @@ func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end in
 	lo := floorTo(start-periodOrigin, length) + periodOrigin
 	hi := floorTo(end-1-periodOrigin, length) + periodOrigin + length
 	olds, lo, hi := l.tierFiles(tier, lo, hi)
-	sources := slices.Clone(olds)
+	var colds []*volume
 	for _, p := range s.periods {
 		if p.cold != nil {
-			sources = append(sources, p.cold)
+			colds = append(colds, p.cold)
 		}
 	}
+	fresh, err := l.devicesOf(colds...)
+	if err != nil || !s.anyRolled(tier, fresh) {
+		return err
+	}
+	sources := slices.Concat(olds, colds)
 	known, err := l.devicesOf(slices.Concat(sources, named)...)
-	if err != nil || !s.anyRolled(tier, known) {
+	if err != nil {
 		return err
 	}
 	v, err := s.create(tier.Kind(), lo, hi, olds...)
@@ -530,22 +574,27 @@ func (l *Log) tierFiles(tier stretch.Tier, lo, hi int64) (olds []*volume, start,
 	}
 	age := []time.Duration{l.cfg.RetainAge, l.cfg.RetainMinutes, l.cfg.RetainHours}[tier]
 	for _, v := range slices.Backward(l.shelf.tiers[tier]) {
-		if bytes += v.bytes.Load(); v.meta.End <= lo && mayJoin(bytes, v.meta.Start, hi, age) {
-			olds = slices.Insert(olds, 0, v)
-			lo = v.meta.Start
-		} else if v.meta.End <= lo {
+		if v.meta.End > lo {
+			continue
+		}
+		if bytes += v.bytes.Load(); !mayJoin(bytes, v.meta.Start, hi, age) {
 			break
 		}
+		olds = slices.Insert(olds, 0, v)
+		lo = v.meta.Start
 	}
 	return olds, lo, hi
 }
 
-// anyRolled reports whether there are rollups to be put into a tier's file.
-func (s *sealer) anyRolled(tier stretch.Tier, known map[uint32]*stretch.Device) bool {
-	for number, d := range known {
-		if len(s.unrolled[number][tier]) > 0 {
+// anyRolled reports whether there are rollups to be put into a tier's file, beside
+// what is there: in the cold files, which have the devices fresh, or unrolled.
+func (s *sealer) anyRolled(tier stretch.Tier, fresh map[uint32]*stretch.Device) bool {
+	for _, made := range s.unrolled {
+		if len(made[tier]) > 0 {
 			return true
 		}
+	}
+	for _, d := range fresh {
 		for i := range d.Series {
 			if d.Series[i].Rolled[tier] {
 				return true
@@ -572,6 +621,9 @@ func (s *sealer) rollupsOf(ctx context.Context, tier stretch.Tier, d *stretch.De
 		}
 		if ts == nil {
 			break
+		}
+		if ts = counted(ts); len(ts) == 0 {
+			continue
 		}
 		any = true
 		if err := pack.add(ts); err != nil {
