@@ -210,8 +210,9 @@ func (l *Log) loadOffsets(tx *bolt.Tx, meta *bolt.Bucket) error {
 	for _, p := range l.shelf.periods {
 		for _, v := range []*volume{p.sealed, p.cold} {
 			if v != nil {
-				_, hi := v.bounds()
-				last = max(last, hi)
+				for _, r := range v.devices {
+					last = max(last, r.maxOffset, r.done)
+				}
 			}
 		}
 	}
