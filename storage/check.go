@@ -159,7 +159,7 @@ func (c *checker) history(ctx context.Context, name string) error {
 	before := len(c.Problems)
 	err = f.View(func(tx stretch.Tx) error {
 		damaged := func(err error) { c.problem(name, err, -1) }
-		if err := tx.Devices(func(*stretch.Device) error { return nil }, damaged); err != nil {
+		if err := tx.Devices(func(*stretch.Device) error { return nil }, func(_ uint32, err error) { damaged(err) }); err != nil {
 			return err
 		}
 		for t := range stretch.Tiers {

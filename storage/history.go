@@ -83,13 +83,12 @@ func (p *picture) history(ctx context.Context, from, to, points int64, yield fun
 func resolution(from, to, points int64, least stretch.Tier) (tier stretch.Tier, step int64) {
 	step = max((to-from-1)/points+1, least.Length())
 	for {
-		unit := int64(1000) // a millisecond: the contract's
+		step = ceilTo(step, 1000) // the contract has milliseconds
 		for t := stretch.ByMinute; int(t) < stretch.Tiers; t++ {
 			if step >= t.Length() {
-				tier, unit = t, t.Length()
+				tier, step = t, ceilTo(step, t.Length())
 			}
 		}
-		step = (step + unit - 1) / unit * unit
 		lo, hi := whole(from, to, tier)
 		first, last := floorTo(lo, step), floorTo(hi-1, step)
 		switch {
@@ -110,8 +109,11 @@ func whole(from, to int64, tier stretch.Tier) (lo, hi int64) {
 	if tier == stretch.Readings {
 		return from, to
 	}
-	return floorTo(from, tier.Length()), floorTo(to-1, tier.Length()) + tier.Length()
+	return floorTo(from, tier.Length()), ceilTo(to, tier.Length())
 }
+
+// ceilTo returns the smallest multiple of step that is not below t.
+func ceilTo(t, step int64) int64 { return -floorTo(-t, step) }
 
 // pinTiers adds the sealed files of rollups to the picture.
 func (p *picture) pinTiers(from, to int64) {
@@ -355,14 +357,14 @@ func (h *trends) coverage() (all []coverage, err error) {
 			}
 			err := h.log.files.with(v, func(f *stretch.File) error {
 				return f.View(func(tx stretch.Tx) error {
-					d, _, err := tx.Device(h.number)
+					d, err := h.log.deviceIn(tx, v, h.number)
 					if err != nil {
-						h.log.damagedPart(v.name, err)
+						return err
 					}
 					c.done = max(c.done, d.Done)
 					for _, s := range d.Series {
 						if h.wanted == nil || h.wanted.has(s.ID) {
-							c.from[s.ID] = h.coarsest(s.Rolled)
+							c.from[s.ID] = h.coarsest(s.Rolled, c.period)
 						}
 					}
 					return nil
@@ -377,10 +379,11 @@ func (h *trends) coverage() (all []coverage, err error) {
 	return all, nil
 }
 
-// coarsest returns the coarsest tier that a series has and that is fine enough.
-func (h *trends) coarsest(rolled [stretch.Tiers]bool) stretch.Tier {
-	for t := h.tier; t > stretch.Readings; t-- {
-		if rolled[t] {
+// coarsest returns the coarsest tier that a series has in a period, that is fine
+// enough and whose file is there.
+func (h *trends) coarsest(rolled [stretch.Tiers]bool, p *period) stretch.Tier {
+	for t := h.tier; t > stretch.Readings && !p.unrolled; t-- {
+		if rolled[t] && (p.sealed == nil || covers(h.tiers[t], p)) {
 			return t
 		}
 	}

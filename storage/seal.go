@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/block"
 	"github.com/naru-telemetry/naru/storage/stretch"
 )
 
@@ -69,6 +70,9 @@ const mostCold = 4
 // readings are a lateness ahead of. Order comes from the readings, so that a wrong
 // clock seals nothing too early but what it has itself put into the future.
 func (l *Log) sealDue(ctx context.Context) error {
+	if err := l.rollLost(ctx); err != nil {
+		return err
+	}
 	periods, newest := l.coldPeriods()
 	for i, p := range periods {
 		if p.cold.bytes.Load() > l.cfg.PeriodSize {
@@ -81,6 +85,22 @@ func (l *Log) sealDue(ctx context.Context) error {
 			if err := l.seal(ctx, l.periodAt(p.start)); err != nil {
 				return fmt.Errorf("storage: seal %s: %w", p.cold.name, err)
 			}
+		}
+	}
+	return nil
+}
+
+// rollLost makes the rollups anew whose file was lost.
+func (l *Log) rollLost(ctx context.Context) error {
+	l.mu.RLock()
+	periods := l.shelf.periods
+	l.mu.RUnlock()
+	for _, p := range periods {
+		if !p.unrolled {
+			continue
+		}
+		if err := l.sealAs(ctx, &sealer{log: l, periods: []*period{p}, anew: true}); err != nil {
+			return fmt.Errorf("storage: roll up %s anew: %w", p.sealed.name, err)
 		}
 	}
 	return nil
@@ -123,9 +143,12 @@ func (l *Log) Seal(ctx context.Context) error {
 	if err := l.flush(ctx, allDevices); err != nil {
 		return err
 	}
+	if err := l.rollLost(ctx); err != nil {
+		return err
+	}
 	periods, _ := l.coldPeriods()
 	for _, p := range periods {
-		if err := l.seal(ctx, p); err != nil {
+		if err := l.seal(ctx, l.periodAt(p.start)); err != nil {
 			return fmt.Errorf("storage: seal %s: %w", p.cold.name, err)
 		}
 	}
@@ -184,12 +207,13 @@ func (l *Log) sealAs(ctx context.Context, s *sealer) error {
 
 // abandon deletes what was begun and returns the reason.
 func (s *sealer) abandon(err error) error {
-	for _, v := range s.made {
+	for _, v := range s.made { // that with the readings first
 		if v.file != nil {
 			err = errors.Join(err, v.file.Close())
 			v.file = nil
 		}
 		_ = os.Remove(v.path + unfinished) // the next opening does
+		_ = os.Remove(v.path)              // what it replaces is there
 	}
 	return err
 }
@@ -320,8 +344,9 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 	for _, number := range slices.Sorted(maps.Keys(known)) {
 		d := known[number]
 		if s.anew {
-			for i := range d.Series {
-				d.Series[i].Rolled = [stretch.Tiers]bool{}
+			forgetRolled(d)
+			for _, part := range s.parts {
+				forgetRolled(part[number])
 			}
 		}
 		if err := s.readingsOf(ctx, d); err != nil {
@@ -333,9 +358,18 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 		if err := s.putDevice(d); err != nil {
 			return err
 		}
-		s.raw.devices[number] = residentOf(d)
+		s.raw.take(d)
 	}
 	return s.commit()
+}
+
+func forgetRolled(d *stretch.Device) {
+	if d == nil {
+		return
+	}
+	for i := range d.Series {
+		d.Series[i].Rolled = [stretch.Tiers]bool{}
+	}
 }
 
 // bounds returns the stretch of time of the sealed file.
@@ -350,17 +384,13 @@ func (l *Log) devicesOf(vs ...*volume) (map[uint32]*stretch.Device, error) {
 		if v == nil {
 			continue
 		}
-		err := l.files.with(v, func(f *stretch.File) error {
-			return f.View(func(tx stretch.Tx) error {
-				return tx.Devices(func(d *stretch.Device) error {
-					if known := all[d.Number]; known != nil {
-						joinDevices(known, d)
-					} else {
-						all[d.Number] = d
-					}
-					return nil
-				}, func(err error) { l.damagedPart(v.name, err) })
-			})
+		err := l.eachDevice(v, func(d *stretch.Device) error {
+			if known := all[d.Number]; known != nil {
+				joinDevices(known, d)
+			} else {
+				all[d.Number] = d
+			}
+			return nil
 		})
 		if err != nil {
 			return nil, err
@@ -695,12 +725,20 @@ func clones(ts []track) []track {
 	return ts
 }
 
-// emit encodes a block and puts the run when it is long enough.
+// emit encodes tracks as a block, or as several when one cannot hold them.
 func (p *packer) emit(c parcel) error {
 	b, err := p.encode(nil, p.tier, c.tracks)
+	if errors.Is(err, block.ErrTooLarge) {
+		return p.eachBlock(p.tier, c.tracks, (size(c.tracks)+1)/2, p.put)
+	}
 	if err != nil {
 		return err
 	}
+	return p.put(c, b)
+}
+
+// put adds a block to the run, which it ends when it is long enough.
+func (p *packer) put(c parcel, b []byte) error {
 	if c.series != 0 { // a run of its own: it has the time of another
 		p.puts = append(p.puts, coldPut{p.tier, p.number, c.time, c.series, [][]byte{b}})
 		p.bytes += len(b)
@@ -768,6 +806,7 @@ func (l *Log) install(s *sealer) {
 	l.mu.Unlock()
 	l.stats.sealed.Add(1)
 	for _, v := range s.olds {
+		v.keep.Store(l.damage.has(v.name)) // for a repair to look at
 		v.retire()
 	}
 }
