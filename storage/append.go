@@ -12,6 +12,9 @@ const (
 	// plainRowBytes bounds the row and dictionary entry of a reading without
 	// text: tag, series index, two time deltas, value.
 	plainRowBytes = 40
+	// farthest is how far from the epoch a reading's time may be, in microseconds:
+	// about 73,000 years, so that sums and differences of times do not overflow.
+	farthest = 1 << 61
 	// keepScratch is the largest scratch slice that Append holds on to.
 	keepScratch = 8192
 )
@@ -60,6 +63,9 @@ func (l *Log) check(rs []device.Reading) (size int, err error) {
 		}
 		if r.Device == "" || r.Metric == "" {
 			return 0, fmt.Errorf("storage: append: reading %d of %d has no device or metric", i+1, len(rs))
+		}
+		if r.Time < -farthest || r.Time > farthest {
+			return 0, fmt.Errorf("storage: append: reading %d of %d has the time %d, at most %d from the epoch", i+1, len(rs), r.Time, int64(farthest))
 		}
 	}
 	if size > l.maxBytes/2 {

@@ -207,7 +207,7 @@ func (c *checker) history(ctx context.Context, name string) error {
 		err := tx.Devices(func(d *stretch.Device) error {
 			c.inBlocks[d.Name] = append(c.inBlocks[d.Name], inBlocks{f.Start, f.End, d.Done})
 			return nil
-		}, damaged)
+		}, func(_ uint32, err error) { damaged(err) })
 		if err != nil {
 			return err
 		}

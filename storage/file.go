@@ -71,7 +71,8 @@ func (l *Log) openOnce() (err error) {
 		}
 	}()
 	l.cat, l.db = newCatalog(), nil
-	if _, err := os.Stat(l.path); errors.Is(err, fs.ErrNotExist) {
+	// An empty file is what an older version left when the power went.
+	if info, err := os.Stat(l.path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		if err := l.createFile(); err != nil {
 			return err
 		}
@@ -255,7 +256,9 @@ func (l *Log) loadOffsets(tx *bolt.Tx, meta *bolt.Bucket) error {
 	for _, p := range l.shelf.periods {
 		for _, v := range []*volume{p.sealed, p.cold} {
 			if v != nil {
-				last = max(last, v.last())
+				for _, r := range v.devices {
+					last = max(last, r.maxOffset, r.done)
+				}
 			}
 		}
 	}

@@ -92,8 +92,6 @@ type flusher struct {
 	bytes  int
 	// devices have all of theirs in writes.
 	devices []*deviceState
-	// diff is how many readings more of each series writes leave in the files.
-	diff replaced
 }
 
 // coldWrite is what one commit changes in a cold file.
@@ -101,6 +99,8 @@ type coldWrite struct {
 	deletes []stretch.Piece
 	puts    []coldPut
 	devices []*stretch.Device
+	// diff is how many readings more of each series it leaves in the file.
+	diff replaced
 }
 
 type coldPut struct {
@@ -150,7 +150,7 @@ func (f *flusher) device(ctx context.Context, d *deviceState) error {
 func (f *flusher) stretch(ctx context.Context, d *deviceState, p *period, v *volume, ts []track) error {
 	w := f.writes[v]
 	if w == nil {
-		w = &coldWrite{}
+		w = &coldWrite{diff: replaced{}}
 		if f.writes == nil {
 			f.writes = map[*volume]*coldWrite{}
 		}
@@ -168,11 +168,8 @@ func (f *flusher) stretch(ctx context.Context, d *deviceState, p *period, v *vol
 		return err
 	}
 	f.note(&known, d, ts, diff)
-	if f.diff == nil {
-		f.diff = replaced{}
-	}
 	for id, n := range diff {
-		f.diff[id] += n
+		w.diff[id] += n
 	}
 	w.devices = append(w.devices, &known)
 	return nil
@@ -182,7 +179,7 @@ func (f *flusher) stretch(ctx context.Context, d *deviceState, p *period, v *vol
 func (f *flusher) known(v *volume, number uint32, name device.ID) (known stretch.Device, err error) {
 	err = f.log.files.with(v, func(file *stretch.File) error {
 		return file.View(func(tx stretch.Tx) (err error) {
-			known, _, err = tx.Device(number)
+			known, err = f.log.deviceIn(tx, v, number)
 			return err
 		})
 	})
@@ -245,12 +242,12 @@ func (f *flusher) merge(w *coldWrite, v *volume, tier stretch.Tier, known *stret
 	}
 	err := f.log.files.with(v, func(file *stretch.File) error {
 		return file.View(func(tx stretch.Tx) error {
-			groups, err := f.group(tx, tier, known, ts)
+			groups, err := f.group(tx, v, tier, known, ts)
 			if err != nil {
 				return err
 			}
 			for _, g := range groups {
-				if err := f.put(tx, w, tier, known.Number, g, diff); err != nil {
+				if err := f.put(tx, w, v, tier, known.Number, g, diff); err != nil {
 					return err
 				}
 			}
@@ -269,7 +266,7 @@ type group struct {
 // group parts the tracks by the blocks that are there: what lies in the time of
 // a block goes into it, what lies between two becomes new blocks, and what lies
 // behind the last goes into that unless it is full.
-func (f *flusher) group(tx stretch.Tx, tier stretch.Tier, known *stretch.Device, ts []track) (groups []group, err error) {
+func (f *flusher) group(tx stretch.Tx, v *volume, tier stretch.Tier, known *stretch.Device, ts []track) (groups []group, err error) {
 	from, hi := timesOf(ts)
 	if known.Count() > 0 { // the last block is wanted too, however long ago it ends
 		last := known.MaxTime
@@ -282,7 +279,7 @@ func (f *flusher) group(tx stretch.Tx, tier stretch.Tier, known *stretch.Device,
 	err = tx.Pieces(tier, known.Number, from, hi, func(p *stretch.Piece) error {
 		pieces = append(pieces, *p)
 		return nil
-	}, func(err error) { f.log.damagedPart("cold", err) })
+	}, func(err error) { f.log.damagedPart(v.name, err) })
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +317,7 @@ func count(ps []stretch.Piece) (n int) {
 
 // put gathers the blocks of a group. A block that cannot be read stays where it
 // is, for a repair to look at, and its readings are left out.
-func (f *flusher) put(tx stretch.Tx, w *coldWrite, tier stretch.Tier, number uint32, g group, diff replaced) error {
+func (f *flusher) put(tx stretch.Tx, w *coldWrite, v *volume, tier stretch.Tier, number uint32, g group, diff replaced) error {
 	ts := g.tracks
 	var olds []track
 	for i := range g.blocks {
@@ -330,7 +327,7 @@ func (f *flusher) put(tx stretch.Tx, w *coldWrite, tier stretch.Tier, number uin
 		}
 		old, err := f.decode(tier, b, nil, block.All)
 		if err != nil {
-			f.log.damagedPart("cold", err)
+			f.log.damagedPart(v.name, err)
 			continue
 		}
 		olds = merge(olds, old)
@@ -349,15 +346,11 @@ func (f *flusher) put(tx stretch.Tx, w *coldWrite, tier stretch.Tier, number uin
 		}
 		ts = all
 	}
-	for _, c := range split(ts, target(len(ts))) {
-		b, err := f.encode(nil, tier, c.tracks)
-		if err != nil {
-			return err
-		}
+	return f.eachBlock(tier, ts, target(len(ts)), func(c parcel, b []byte) error {
 		w.puts = append(w.puts, coldPut{tier, number, c.time, c.series, [][]byte{b}})
 		f.bytes += len(b)
-	}
-	return nil
+		return nil
+	})
 }
 
 // commit writes what is gathered, file by file, and brings memory up to it.
@@ -365,6 +358,7 @@ func (f *flusher) commit() error {
 	l := f.log
 	l.moving.Lock()
 	defer l.moving.Unlock()
+	diff := replaced{}
 	for v, w := range f.writes {
 		var bytes int64
 		err := l.files.with(v, func(file *stretch.File) error {
@@ -376,7 +370,14 @@ func (f *flusher) commit() error {
 			return err
 		})
 		if err != nil {
+			// What is in the other files is flushed once more, and no more then.
+			l.mu.Lock()
+			l.addCountsLocked(diff)
+			l.mu.Unlock()
 			return fmt.Errorf("%s: %w", v.name, err)
+		}
+		for id, n := range w.diff {
+			diff[id] += n
 		}
 		v.bytes.Store(bytes)
 		l.stats.coldCommits.Add(1)
@@ -387,21 +388,28 @@ func (f *flusher) commit() error {
 		l.mu.Unlock()
 	}
 	l.mu.Lock()
+	l.addCountsLocked(diff)
 	for _, d := range f.devices {
 		l.unflushed -= d.flushing.n
 		l.stats.flushed.Add(int64(d.flushing.n))
 		d.flushing = head{}
 		for _, id := range d.series {
 			s := &l.cat.state[id-1]
-			s.count += f.diff[id] - int64(len(s.flushing.times))
+			s.count -= int64(len(s.flushing.times))
 			s.flushing = column{}
 		}
 	}
 	l.flushed = l.flushedLocked()
 	l.announceLocked()
 	l.mu.Unlock()
-	f.writes, f.devices, f.diff, f.bytes = nil, nil, nil, 0
+	f.writes, f.devices, f.bytes = nil, nil, 0
 	return nil
+}
+
+func (l *Log) addCountsLocked(diff replaced) {
+	for id, n := range diff {
+		l.cat.state[id-1].count += n
+	}
 }
 
 func (w *coldWrite) write(tx stretch.Tx) error {

@@ -14,48 +14,106 @@ import (
 
 // History calls yield with each series that q selects and that has numeric
 // readings in the range, sorted by device and metric. Booleans count as 0 and 1.
+// What yield gets is valid until it returns; an error from it ends the reading and
+// is returned as it is.
+//
 // It reads rollups where a bucket is a minute or longer, so that it reads little
-// more than it answers with; its buckets are then whole minutes, or hours. What
-// yield gets is valid until it returns; an error from it ends the reading and is
-// returned as it is.
+// more than it answers with. Buckets are then whole minutes, or hours, and so is
+// the range: one that begins or ends within a minute, or an hour, has all of it.
+// Shorter buckets have exactly the readings in the range. A bucket that the range
+// cuts tells of what lies in the range, and its start may lie before it. Where
+// retention has left only rollups of a device in the range, the buckets of its
+// series are as long as these at least.
+//
+// No series has more than q.Points buckets, but for two where one is asked for
+// over a range around the epoch.
 func (l *Log) History(ctx context.Context, q device.HistoryQuery, yield func(*device.History) error) error {
 	if q.Points < 1 {
 		return fmt.Errorf("storage: history: %d points", q.Points)
 	}
 	from, to := rangeOf(q.From, q.To)
-	p, err := l.picture(q.Selector, from, to)
+	from, to = max(from, -farthest), min(to, farthest)
+	lo, hi := whole(from, to+1, stretch.ByHour)
+	p, err := l.picture(q.Selector, lo, hi-1)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	p.pinTiers(from, to)
+	p.pinTiers(lo, hi-1)
 	if q.From == 0 || q.To == 0 {
 		lo, hi, err := p.extent()
 		if err != nil {
 			return fmt.Errorf("storage: history: %w", err)
 		}
-		from, to = max(from, lo), min(to, hi)
+		if q.From == 0 {
+			from = max(from, lo)
+		}
+		if q.To == 0 {
+			to = min(to, hi)
+		}
 	}
 	if from > to {
 		return nil
 	}
-	h := trends{picture: p, from: from, to: to + 1}
-	h.tier, h.step = resolution(to-from+1, int64(q.Points))
-	return h.each(ctx, yield)
+	return p.history(ctx, from, to+1, int64(q.Points), yield)
 }
 
-// resolution returns what to read for so many buckets in a range, and how long
-// each is, in microseconds.
-func resolution(length, points int64) (tier stretch.Tier, step int64) {
-	step = (length-1)/points + 1
-	unit := int64(1000) // a millisecond: the contract's
-	for t := stretch.ByMinute; int(t) < stretch.Tiers; t++ {
-		if step >= t.Length() {
-			tier, unit = t, t.Length()
+// history is History for from <= time < to.
+func (p *picture) history(ctx context.Context, from, to, points int64, yield func(*device.History) error) error {
+	byDevice := slices.Clone(p.numbers)
+	slices.SortFunc(byDevice, func(a, b uint32) int { return cmp.Compare(p.names[a-1].Device, p.names[b-1].Device) })
+	for _, number := range byDevice {
+		h := trends{picture: p, number: number, byID: map[uint32]*trend{}}
+		ts, err := h.device(ctx, from, to, points)
+		if err != nil {
+			return fmt.Errorf("storage: history: %w", err)
+		}
+		slices.SortFunc(ts, func(a, b *trend) int { return cmp.Compare(p.names[a.id-1].Metric, p.names[b.id-1].Metric) })
+		for _, t := range ts {
+			if err := yield(h.finish(t)); err != nil {
+				return err
+			}
 		}
 	}
-	return tier, (step + unit - 1) / unit * unit
+	return nil
 }
+
+// resolution returns what to read, least or coarser, for so many buckets at most
+// of from <= time < to, and how long each is, in microseconds.
+func resolution(from, to, points int64, least stretch.Tier) (tier stretch.Tier, step int64) {
+	step = max((to-from-1)/points+1, least.Length())
+	for {
+		step = ceilTo(step, 1000) // the contract has milliseconds
+		for t := stretch.ByMinute; int(t) < stretch.Tiers; t++ {
+			if step >= t.Length() {
+				tier, step = t, ceilTo(step, t.Length())
+			}
+		}
+		lo, hi := whole(from, to, tier)
+		first, last := floorTo(lo, step), floorTo(hi-1, step)
+		switch {
+		case (last-first)/step < points, step > farthest, points == 1 && lo < 0 && hi > 0:
+			return tier, step
+		case points == 1:
+			step *= 2
+		case step < (hi-lo-1)/points+1: // whole has made it longer
+			step = (hi-lo-1)/points + 1
+		default: // as many buckets as fit into the range, and a cut one at either end
+			step = max(step+1, (hi-lo-1)/(points-1)+1)
+		}
+	}
+}
+
+// whole returns the range extended to the buckets of a tier.
+func whole(from, to int64, tier stretch.Tier) (lo, hi int64) {
+	if tier == stretch.Readings {
+		return from, to
+	}
+	return floorTo(from, tier.Length()), ceilTo(to, tier.Length())
+}
+
+// ceilTo returns the smallest multiple of step that is not below t.
+func ceilTo(t, step int64) int64 { return -floorTo(-t, step) }
 
 // pinTiers adds the sealed files of rollups to the picture.
 func (p *picture) pinTiers(from, to int64) {
@@ -74,57 +132,79 @@ func (p *picture) pinTiers(from, to int64) {
 // extent returns the smallest and largest time of what is there of the devices.
 func (p *picture) extent() (lo, hi int64, err error) {
 	lo, hi = math.MaxInt64, math.MinInt64
-	include := func(first, last int64) { lo, hi = min(lo, first), max(hi, last) }
-	for i := range p.fresh {
-		include(p.fresh[i].minTime, p.fresh[i].maxTime)
-	}
-	p.log.mu.RLock()
-	for i := range p.periods {
-		for _, v := range []*volume{p.periods[i].sealed, p.periods[i].cold} {
-			for _, number := range p.numbers {
-				if v == nil {
-					break
-				}
-				if r := v.devices[number]; r != nil && r.count > 0 {
-					include(r.minTime, r.maxTime)
+	for number, of := range p.extents() {
+		e := of
+		for t := stretch.ByMinute; int(t) < stretch.Tiers; t++ {
+			for _, v := range p.tiers[t] {
+				// Rollups count where there are no readings.
+				err := p.eachPiece(v, t, number, func(piece *stretch.Piece) {
+					if piece.MinTime+t.Length() <= of.from {
+						e.from = min(e.from, piece.MinTime)
+					}
+					if piece.MaxTime > of.to {
+						e.to = max(e.to, piece.MaxTime+t.Length()-1)
+					}
+				})
+				if err != nil {
+					return 0, 0, err
 				}
 			}
 		}
-	}
-	p.log.mu.RUnlock()
-	for t := stretch.ByMinute; int(t) < stretch.Tiers; t++ {
-		for _, v := range p.tiers[t] {
-			if err := p.extentOf(v, t, include); err != nil {
-				return 0, 0, err
-			}
-		}
+		lo, hi = min(lo, e.from), max(hi, e.to)
 	}
 	return lo, hi, nil
 }
 
-func (p *picture) extentOf(v *volume, t stretch.Tier, include func(first, last int64)) error {
+func (p *picture) eachPiece(v *volume, t stretch.Tier, number uint32, fn func(*stretch.Piece)) error {
 	return p.log.files.with(v, func(f *stretch.File) error {
 		return f.View(func(tx stretch.Tx) error {
-			for _, number := range p.numbers {
-				err := tx.Pieces(t, number, math.MinInt64, math.MaxInt64, func(piece *stretch.Piece) error {
-					include(piece.MinTime, piece.MaxTime+t.Length()-1)
-					return nil
-				}, func(err error) { p.log.damagedPart(v.name, err) })
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			return tx.Pieces(t, number, math.MinInt64, math.MaxInt64, func(piece *stretch.Piece) error {
+				fn(piece)
+				return nil
+			}, func(err error) { p.log.damagedPart(v.name, err) })
 		})
 	})
 }
 
-// trends sums up the readings in a picture. Owned by one goroutine.
+// extents returns the smallest and largest time of the readings of each device,
+// the latter as a range's end.
+func (p *picture) extents() map[uint32]timeRange {
+	all := map[uint32]timeRange{}
+	for _, number := range p.numbers {
+		all[number] = timeRange{math.MaxInt64, math.MinInt64}
+	}
+	include := func(number uint32, first, last int64) {
+		e := all[number]
+		all[number] = timeRange{min(e.from, first), max(e.to, last)}
+	}
+	for i := range p.fresh {
+		include(p.fresh[i].number, p.fresh[i].minTime, p.fresh[i].maxTime)
+	}
+	p.log.mu.RLock()
+	defer p.log.mu.RUnlock()
+	for i := range p.periods {
+		for _, v := range []*volume{p.periods[i].sealed, p.periods[i].cold} {
+			for number := range all {
+				if v == nil {
+					break
+				}
+				if r := v.devices[number]; r != nil && r.count > 0 {
+					include(number, r.minTime, r.maxTime)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// trends sums up the readings of one device in a picture. Owned by one goroutine.
 type trends struct {
 	*picture
+	number   uint32
 	tier     stretch.Tier
 	step     int64
 	from, to int64 // from <= time < to
+	byID     map[uint32]*trend
 }
 
 // trend is one series in the making.
@@ -156,24 +236,6 @@ func (t *trend) add(bucket int64, lo, hi, sum float64, count int64) {
 	s.count += count
 }
 
-func (h *trends) each(ctx context.Context, yield func(*device.History) error) error {
-	byDevice := slices.Clone(h.numbers)
-	slices.SortFunc(byDevice, func(a, b uint32) int { return cmp.Compare(h.names[a-1].Device, h.names[b-1].Device) })
-	for _, number := range byDevice {
-		ts, err := h.device(ctx, number)
-		if err != nil {
-			return fmt.Errorf("storage: history: %w", err)
-		}
-		slices.SortFunc(ts, func(a, b *trend) int { return cmp.Compare(h.names[a.id-1].Metric, h.names[b.id-1].Metric) })
-		for _, t := range ts {
-			if err := yield(h.finish(t)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // finish returns a series in the form of the answer.
 func (h *trends) finish(t *trend) *device.History {
 	out := &device.History{Series: h.names[t.id-1], Step: time.Duration(h.step) * time.Microsecond}
@@ -191,41 +253,92 @@ func (h *trends) finish(t *trend) *device.History {
 	return out
 }
 
-// device sums up the series of one device.
-func (h *trends) device(ctx context.Context, number uint32) ([]*trend, error) {
+// device sums up the series of the device in the range.
+func (h *trends) device(ctx context.Context, from, to, points int64) ([]*trend, error) {
 	h.log.moving.RLock()
 	defer h.log.moving.RUnlock()
-	byID := map[uint32]*trend{}
-	// Rollups before from belong to a bucket that begins there.
-	start := h.from
-	if h.tier != stretch.Readings {
-		start = floorTo(h.from, h.tier.Length())
+	if err := h.resolve(ctx, from, to, points); err != nil {
+		return nil, err
 	}
-	readings, err := h.unrolled(number)
+	known, err := h.coverage()
 	if err != nil {
 		return nil, err
 	}
 	for tier := stretch.ByMinute; tier <= h.tier; tier++ {
-		if tier < h.tier && !slices.ContainsFunc(readings, func(c coverage) bool { return c.has(tier) }) {
+		if tier < h.tier && !slices.ContainsFunc(known, func(c coverage) bool { return c.has(tier) }) {
 			continue
 		}
-		if err := h.rollups(ctx, byID, number, tier, start, readings); err != nil {
+		if err := h.rollups(ctx, tier, known); err != nil {
 			return nil, err
 		}
 	}
-	for _, r := range readings {
-		if err := h.readings(ctx, byID, number, r, max(start, r.start), min(h.to, r.end)); err != nil {
+	for _, c := range known {
+		if err := h.readings(ctx, c); err != nil {
 			return nil, err
 		}
 	}
-	h.unblocked(byID, number, start, readings)
-	out := make([]*trend, 0, len(byID))
-	for _, t := range byID {
+	h.unblocked(known)
+	out := make([]*trend, 0, len(h.byID))
+	for _, t := range h.byID {
 		if h.names[t.id-1].Device != "" {
 			out = append(out, t)
 		}
 	}
 	return out, nil
+}
+
+// resolve finds what to read: where finer ones are gone, coarser ones.
+func (h *trends) resolve(ctx context.Context, from, to, points int64) error {
+	for least := stretch.Readings; ; least = h.tier + 1 {
+		h.tier, h.step = resolution(from, to, points, least)
+		h.from, h.to = whole(from, to, h.tier)
+		if left, err := h.onlyCoarser(ctx); err != nil || !left {
+			return err
+		}
+	}
+}
+
+// onlyCoarser reports whether the range has rollups that are coarser than h.tier
+// at times for which there is no file with anything finer.
+func (h *trends) onlyCoarser(ctx context.Context) (bool, error) {
+	for _, gap := range h.gaps() {
+		for t := h.tier + 1; int(t) < stretch.Tiers; t++ {
+			var layers []layer
+			for _, v := range h.tiers[t] {
+				layers = append(layers, layer{file: v})
+			}
+			ts, err := h.log.newSweep(h.number, t, layers, h.wanted, gap.from, gap.to).next(ctx)
+			if len(ts) > 0 || err != nil {
+				return true, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// gaps returns the parts of the range that no file has readings of, or rollups of
+// h.tier.
+func (h *trends) gaps() (gaps []timeRange) {
+	var there []timeRange
+	for i := range h.periods {
+		there = append(there, timeRange{h.periods[i].start, h.periods[i].end})
+	}
+	for t := stretch.ByMinute; t <= h.tier; t++ {
+		for _, v := range h.tiers[t] {
+			there = append(there, timeRange{v.meta.Start, v.meta.End})
+		}
+	}
+	slices.SortFunc(there, func(a, b timeRange) int { return cmp.Compare(a.from, b.from) })
+	at := h.from
+	for _, r := range there {
+		if r.from > at {
+			gaps = append(gaps, timeRange{at, min(r.from, h.to)})
+		}
+		if at = max(at, r.to); at >= h.to {
+			return gaps
+		}
+	}
+	return append(gaps, timeRange{at, h.to})
 }
 
 // coverage says what of a device in one period stands in which tier.
@@ -247,8 +360,8 @@ func (c *coverage) has(tier stretch.Tier) bool {
 	return false
 }
 
-// unrolled returns for each period which tier each series is read from.
-func (h *trends) unrolled(number uint32) (all []coverage, err error) {
+// coverage returns for each period which tier each series is read from.
+func (h *trends) coverage() (all []coverage, err error) {
 	for i := range h.periods {
 		c := coverage{period: &h.periods[i], from: map[uint32]stretch.Tier{}}
 		for _, v := range []*volume{c.sealed, c.cold} {
@@ -257,14 +370,14 @@ func (h *trends) unrolled(number uint32) (all []coverage, err error) {
 			}
 			err := h.log.files.with(v, func(f *stretch.File) error {
 				return f.View(func(tx stretch.Tx) error {
-					d, _, err := tx.Device(number)
+					d, err := h.log.deviceIn(tx, v, h.number)
 					if err != nil {
-						h.log.damagedPart(v.name, err)
+						return err
 					}
 					c.done = max(c.done, d.Done)
 					for _, s := range d.Series {
 						if h.wanted == nil || h.wanted.has(s.ID) {
-							c.from[s.ID] = h.coarsest(s.Rolled)
+							c.from[s.ID] = h.coarsest(s.Rolled, c.period)
 						}
 					}
 					return nil
@@ -279,10 +392,11 @@ func (h *trends) unrolled(number uint32) (all []coverage, err error) {
 	return all, nil
 }
 
-// coarsest returns the coarsest tier that a series has and that is fine enough.
-func (h *trends) coarsest(rolled [stretch.Tiers]bool) stretch.Tier {
-	for t := h.tier; t > stretch.Readings; t-- {
-		if rolled[t] {
+// coarsest returns the coarsest tier that a series has in a period, that is fine
+// enough and whose file is there.
+func (h *trends) coarsest(rolled [stretch.Tiers]bool, p *period) stretch.Tier {
+	for t := h.tier; t > stretch.Readings && !p.unrolled; t-- {
+		if rolled[t] && (p.sealed == nil || covers(h.tiers[t], p)) {
 			return t
 		}
 	}
@@ -291,7 +405,7 @@ func (h *trends) coarsest(rolled [stretch.Tiers]bool) stretch.Tier {
 
 // rollups adds what stands in the rollups of a tier. Where readings are gone, and
 // nothing tells what there is, that is the tier asked for.
-func (h *trends) rollups(ctx context.Context, byID map[uint32]*trend, number uint32, tier stretch.Tier, start int64, known []coverage) error {
+func (h *trends) rollups(ctx context.Context, tier stretch.Tier, known []coverage) error {
 	var layers []layer
 	for _, v := range h.tiers[tier] {
 		layers = append(layers, layer{file: v})
@@ -301,18 +415,16 @@ func (h *trends) rollups(ctx context.Context, byID map[uint32]*trend, number uin
 			layers = append(layers, layer{file: c.cold})
 		}
 	}
-	sw := h.log.newSweep(number, tier, layers, h.wanted, start, h.to)
+	sw := h.log.newSweep(h.number, tier, layers, h.wanted, h.from, h.to)
 	for {
 		ts, err := sw.next(ctx)
 		if err != nil || ts == nil {
 			return err
 		}
-		for i := range ts {
-			t := &ts[i]
-			to := h.trend(byID, t.id)
+		for _, t := range counted(ts) {
 			for k, at := range t.times {
 				if from, _ := tierOf(known, t.id, at, h.tier); from == tier {
-					to.add(floorTo(at, h.step), t.min[k], t.max[k], t.sum[k], t.counts[k])
+					h.trend(t.id).add(floorTo(at, h.step), t.min[k], t.max[k], t.sum[k], t.counts[k])
 				}
 			}
 		}
@@ -350,18 +462,18 @@ func borderAfter(known []coverage, at int64) int64 {
 }
 
 // trend returns the series in the making.
-func (h *trends) trend(byID map[uint32]*trend, id uint32) *trend {
-	t := byID[id]
+func (h *trends) trend(id uint32) *trend {
+	t := h.byID[id]
 	if t == nil {
 		t = &trend{id: id, buckets: map[int64]*sums{}}
-		byID[id] = t
+		h.byID[id] = t
 	}
 	return t
 }
 
 // readings adds what stands in the blocks of a period, of the series that have no
 // rollups there.
-func (h *trends) readings(ctx context.Context, byID map[uint32]*trend, number uint32, c coverage, from, to int64) error {
+func (h *trends) readings(ctx context.Context, c coverage) error {
 	want := newBitmap(nil, len(h.names))
 	any := false
 	for id, t := range c.from {
@@ -373,7 +485,7 @@ func (h *trends) readings(ctx context.Context, byID map[uint32]*trend, number ui
 	if !any {
 		return nil
 	}
-	sw := h.log.newSweep(number, stretch.Readings, h.layers(c.period, number), want, from, to)
+	sw := h.log.newSweep(h.number, stretch.Readings, h.layers(c.period, h.number), want, max(h.from, c.start), min(h.to, c.end))
 	sw.part = timesAndValues
 	for {
 		ts, err := sw.next(ctx)
@@ -381,13 +493,13 @@ func (h *trends) readings(ctx context.Context, byID map[uint32]*trend, number ui
 			return err
 		}
 		for i := range ts {
-			h.sum(byID, &ts[i])
+			h.sum(&ts[i])
 		}
 	}
 }
 
 // sum adds the numbers of a track.
-func (h *trends) sum(byID map[uint32]*trend, t *track) {
+func (h *trends) sum(t *track) {
 	var to *trend
 	for k, v := range t.values {
 		x, ok := v.Number()
@@ -395,7 +507,7 @@ func (h *trends) sum(byID map[uint32]*trend, t *track) {
 			continue
 		}
 		if to == nil {
-			to = h.trend(byID, t.id)
+			to = h.trend(t.id)
 		}
 		to.add(floorTo(t.times[k], h.step), x, x, x, 1)
 	}
@@ -403,9 +515,9 @@ func (h *trends) sum(byID map[uint32]*trend, t *track) {
 
 // unblocked adds what is in no block of the series that readings has not: a
 // reading that replaces another counts beside it until it is flushed.
-func (h *trends) unblocked(byID map[uint32]*trend, number uint32, start int64, known []coverage) {
-	for _, u := range h.freshOf(number) {
-		for _, t := range between(u.tidied(), start, h.to) {
+func (h *trends) unblocked(known []coverage) {
+	for _, u := range h.freshOf(h.number) {
+		for _, t := range between(u.tidied(), h.from, h.to) {
 			for len(t.times) > 0 {
 				tier, done := tierOf(known, t.id, t.times[0], stretch.Tier(stretch.Tiers))
 				from := borderAfter(known, t.times[0])
@@ -417,7 +529,7 @@ func (h *trends) unblocked(byID map[uint32]*trend, number uint32, start int64, k
 				if u.first <= done {
 					part = part.behind(done)
 				}
-				h.sum(byID, &part)
+				h.sum(&part)
 			}
 		}
 	}

@@ -303,7 +303,11 @@ func Open(cfg Config) (*Log, error) {
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
 	}
-	if err := l.refill(); err != nil {
+	err = l.refill()
+	if err == nil {
+		err = l.findNewest(context.Background())
+	}
+	if err != nil {
 		l.files.closeAll()
 		return nil, errors.Join(fmt.Errorf("storage: open %s: %w", cfg.Dir, err), l.db.Close())
 	}

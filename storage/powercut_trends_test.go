@@ -85,7 +85,7 @@ func (k *cutChecker) checkTrends(ctx context.Context, l *Log, read []device.Stor
 }
 
 func (k *cutChecker) compareTrends(q device.HistoryQuery, got []device.History, read []device.Stored, exact bool) error {
-	_, step := resolution(int64(q.To-q.From), int64(q.Points))
+	_, step := resolution(int64(q.From), int64(q.To), int64(q.Points), stretch.Readings)
 	covered := func(r *device.Stored) bool {
 		return r.Time >= q.From && r.Time < q.To && (exact || r.Metric != powercutAgain)
 	}
@@ -106,7 +106,7 @@ func (k *cutChecker) compareTrends(q device.HistoryQuery, got []device.History, 
 			delete(want, key)
 			switch {
 			case !k.reached(int64(start), step):
-				if w == nil || w.count != h.Count[j] || w.min != h.Min[j] || w.max != h.Max[j] || !near(w.sum/float64(w.count), h.Avg[j]) {
+				if w == nil || w.count != h.Count[j] || w.min != h.Min[j] || w.max != h.Max[j] || !nearly(w.sum/float64(w.count), h.Avg[j]) {
 					wrong = append(wrong, fmt.Errorf("%s of %s at %d: min %g, max %g, avg %g, count %d, want %+v",
 						h.Metric, h.Device, start, h.Min[j], h.Max[j], h.Avg[j], h.Count[j], w))
 				}
@@ -125,7 +125,7 @@ func (k *cutChecker) compareTrends(q device.HistoryQuery, got []device.History, 
 	return errors.Join(wrong...)
 }
 
-func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b)) }
+func nearly(a, b float64) bool { return math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b)) }
 
 // reached reports whether retention has taken any of the bucket's readings.
 func (k *cutChecker) reached(start, step int64) bool {

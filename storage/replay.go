@@ -101,15 +101,16 @@ func (l *Log) addCounts(v *volume, sign int64) {
 	if v == nil {
 		return
 	}
-	err := l.files.with(v, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error {
-			return tx.Devices(func(d *stretch.Device) error {
-				for _, s := range d.Series {
-					l.cat.state[s.ID-1].count += sign * s.Count
-				}
-				return nil
-			}, func(error) {}) // told when the file was loaded
-		})
+	err := l.eachDevice(v, func(d *stretch.Device) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, s := range d.Series {
+			l.cat.state[s.ID-1].count += sign * s.Count
+		}
+		if v.devices[d.Number] == nil { // what the file says of it was damaged
+			v.take(d)
+		}
+		return nil
 	})
 	if err != nil {
 		l.damagedPart(v.name, err)
@@ -119,7 +120,7 @@ func (l *Log) addCounts(v *volume, sign int64) {
 // readCatalog returns the names of the series in the catalogue; damaged is told
 // the keys of entries that cannot be read.
 func readCatalog(cat *bolt.Bucket, damaged func(key []byte)) *nameList {
-	names := &nameList{byID: map[uint32]device.Series{}, numbers: map[device.ID]uint32{}}
+	names := &nameList{byID: map[uint32]device.Series{}, numbers: map[device.ID]uint32{}, devices: map[uint32]device.ID{}}
 	cur := cat.Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		id, n := binary.Uvarint(k)
@@ -154,7 +155,9 @@ func (l *Log) fillCatalog(names *nameList, cat *bolt.Bucket) error {
 		l.cat.add(s)
 	}
 	for name, number := range names.numbers {
-		l.cat.devices[name].number = number
+		if d := l.cat.devices[name]; d != nil {
+			d.number = number
+		}
 	}
 	l.cat.written = len(l.cat.names)
 	for _, id := range names.adopted {
@@ -257,10 +260,24 @@ func (l *Log) parseKnown(b *batch, key, value []byte, n int) bool {
 	return err == nil
 }
 
-// damage remembers which batches could not be read.
+// damage remembers what could not be read, at most maxDamage batches and parts of
+// files.
 type damage struct {
-	mu   sync.Mutex
-	keys map[uint64]struct{} // guarded by mu, at most maxDamage
+	mu    sync.Mutex // guards following
+	keys  map[uint64]struct{}
+	parts map[damagedPart]struct{}
+	files map[string]struct{} // that have parts
+}
+
+// damagedPart is a part of a file of the history.
+type damagedPart struct{ file, what string }
+
+// has reports whether a file of the history has parts that could not be read.
+func (d *damage) has(file string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.files[file]
+	return ok
 }
 
 // maxDamage bounds the memory that a badly damaged file takes.
@@ -283,10 +300,24 @@ func (l *Log) damagedBatch(key uint64, err error) {
 	}
 }
 
-// damagedPart tells of something in a file of the history that cannot be read.
+// damagedPart tells of something in a file of the history that cannot be read, once
+// for each.
 func (l *Log) damagedPart(name string, err error) {
-	n := l.stats.damagedParts.Add(1)
-	if n <= maxDamage {
+	d := &l.damage
+	part := damagedPart{name, err.Error()}
+	d.mu.Lock()
+	_, known := d.parts[part]
+	if d.parts == nil {
+		d.parts, d.files = map[damagedPart]struct{}{}, map[string]struct{}{}
+	}
+	d.files[name] = struct{}{}
+	told := !known && len(d.parts) < maxDamage
+	if told {
+		d.parts[part] = struct{}{}
+	}
+	d.mu.Unlock()
+	if told {
+		l.stats.damagedParts.Add(1)
 		l.cfg.Logger.Error("a part of the history is damaged: its readings are left out", "file", name, "error", err)
 	}
 }

@@ -54,12 +54,15 @@ func rollTrack(t *track, length int64) track {
 }
 
 // rollAll returns the rollups of the readings that a sweep finds, by series.
-func rollAll(ctx context.Context, s *sweep, length int64) ([]track, error) {
+func rollAll(ctx context.Context, s *sweep, length int64) (out []track, err error) {
 	byID := map[uint32]*roller{}
 	var order []*roller
 	for {
 		ts, err := s.next(ctx)
-		if err != nil || ts == nil {
+		if err != nil {
+			return nil, err
+		}
+		if ts == nil {
 			break
 		}
 		for i := range ts {
@@ -77,13 +80,12 @@ func rollAll(ctx context.Context, s *sweep, length int64) ([]track, error) {
 			}
 		}
 	}
-	var out []track
 	for _, r := range order {
 		if len(r.out.times) > 0 {
 			out = merge(out, []track{r.out})
 		}
 	}
-	return out, ctx.Err()
+	return out, nil
 }
 
 // dense reports whether the rollups of a track pay, by tier.
@@ -110,21 +112,21 @@ func (f *flusher) rollUp(ctx context.Context, w *coldWrite, p *period, v *volume
 	if err != nil {
 		return err
 	}
-	rolled := f.rolled(known, &sealed, ts)
+	rolled, err := f.rolled(ctx, p, known, &sealed, ts)
+	if err != nil {
+		return err
+	}
 	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		var fresh, readings []track
+		var readings []track
 		for i := range ts {
-			if !rolled[ts[i].id][tier] {
-				continue
-			}
-			if r := rollTrack(&ts[i], tier.Length()); len(r.times) > 0 {
-				fresh, readings = append(fresh, r), append(readings, ts[i])
+			if rolled[ts[i].id][tier] {
+				readings = append(readings, ts[i])
 			}
 		}
-		if len(fresh) == 0 {
+		if len(readings) == 0 {
 			continue
 		}
-		if err := f.rollTier(ctx, w, p, v, tier, known, fresh, readings, prior); err != nil {
+		if err := f.rollTier(ctx, w, p, v, tier, known, readings, prior); err != nil {
 			return err
 		}
 	}
@@ -156,9 +158,11 @@ func (f *flusher) prior(p *period, known *stretch.Device) (sealed stretch.Device
 }
 
 // rolled returns which rollups are kept of the series of ts. What was decided
-// for a period stays until it is sealed.
-func (f *flusher) rolled(known, sealed *stretch.Device, ts []track) map[uint32][stretch.Tiers]bool {
+// for a period stays until it is sealed. Where retention took the readings of the
+// period and left rollups, these go on.
+func (f *flusher) rolled(ctx context.Context, p *period, known, sealed *stretch.Device, ts []track) (map[uint32][stretch.Tiers]bool, error) {
 	rolled := map[uint32][stretch.Tiers]bool{}
+	var undecided []uint32
 	for i := range ts {
 		id := ts[i].id
 		if at, ok := findSeries(known, id); ok {
@@ -167,25 +171,52 @@ func (f *flusher) rolled(known, sealed *stretch.Device, ts []track) map[uint32][
 			rolled[id] = sealed.Series[at].Rolled
 		} else {
 			rolled[id] = dense(&ts[i])
+			undecided = append(undecided, id)
 		}
 	}
-	return rolled
+	if len(undecided) == 0 {
+		return rolled, nil
+	}
+	want := newBitmap(undecided, int(slices.Max(undecided)))
+	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
+		sw := f.log.newSweep(known.Number, tier, f.log.rollupLayers(tier, p, nil), want, p.start, p.end)
+		for {
+			left, err := sw.next(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if left == nil {
+				break
+			}
+			for i := range left {
+				r := rolled[left[i].id]
+				r[tier] = true
+				rolled[left[i].id] = r
+			}
+		}
+	}
+	return rolled, nil
 }
 
-// rollTier gathers the rollups of one tier: fresh sums up readings.
-func (f *flusher) rollTier(ctx context.Context, w *coldWrite, p *period, v *volume, tier stretch.Tier, known *stretch.Device, fresh, readings []track, prior int64) error {
-	lo, hi := timesOf(fresh)
+// rollTier gathers the rollups of one tier.
+func (f *flusher) rollTier(ctx context.Context, w *coldWrite, p *period, v *volume, tier stretch.Tier, known *stretch.Device, readings []track, prior int64) error {
 	length := tier.Length()
-	want := newBitmap(nil, int(fresh[len(fresh)-1].id))
-	for i := range fresh {
-		want[fresh[i].id/64] |= 1 << (fresh[i].id % 64)
+	first, hi := timesOf(readings)
+	lo := floorTo(first, length)
+	want := newBitmap(nil, int(readings[len(readings)-1].id))
+	var fresh []track
+	for i := range readings {
+		want[readings[i].id/64] |= 1 << (readings[i].id % 64)
+		if r := rollTrack(&readings[i], length); len(r.times) > 0 {
+			fresh = append(fresh, r)
+		}
 	}
 	old, err := gather(ctx, f.log.newSweep(known.Number, tier, f.log.rollupLayers(tier, p, v), want, lo, hi+1))
 	if err != nil {
 		return err
 	}
 	sums := addUp(old, fresh)
-	if lo <= prior {
+	if first <= prior { // late ones
 		layers := []layer{{file: v}}
 		if p.sealed != nil {
 			layers = []layer{{file: p.sealed}, {file: v}}
@@ -202,6 +233,9 @@ func (f *flusher) rollTier(ctx context.Context, w *coldWrite, p *period, v *volu
 			}
 			sums = correct(sums, old, before, after)
 		}
+	}
+	if len(sums) == 0 {
+		return nil
 	}
 	_, err = f.merge(w, v, tier, known, sums)
 	return err
@@ -286,7 +320,7 @@ func addTracks(t, of *track) track {
 		for j < len(of.times) && of.times[j] < t.times[i] {
 			j++
 		}
-		if j < len(of.times) && of.times[j] == t.times[i] {
+		if j < len(of.times) && of.times[j] == t.times[i] && of.counts[j] > 0 {
 			out.include(i, of.min[j], of.max[j], of.sum[j], of.counts[j])
 		}
 	}
@@ -294,7 +328,9 @@ func addTracks(t, of *track) track {
 }
 
 // correct replaces the buckets of sums by those in after, where old has as many
-// readings as before: where all readings of the bucket are there.
+// readings as before: where all readings of the bucket are there. A bucket whose
+// numbers have all been replaced by texts stays, with a count of 0, since what
+// stands in a file below must not come through.
 func correct(sums, old, before, after []track) []track {
 	var sound []track
 	for i := range after {
@@ -309,7 +345,41 @@ func correct(sums, old, before, after []track) []track {
 			sound = append(sound, t)
 		}
 	}
-	return merge(sums, sound)
+	var empty []track
+	for i := range before {
+		b := &before[i]
+		t := track{id: b.id}
+		for k, at := range b.times {
+			if countAt(after, b.id, at) == 0 && countAt(old, b.id, at) == b.counts[k] {
+				t.times, t.counts = append(t.times, at), append(t.counts, 0)
+				t.min, t.max, t.sum = append(t.min, 0), append(t.max, 0), append(t.sum, 0)
+			}
+		}
+		if len(t.times) > 0 {
+			empty = append(empty, t)
+		}
+	}
+	return merge(merge(sums, sound), empty)
+}
+
+// counted returns the rollups without those that nothing is left of.
+func counted(ts []track) (out []track) {
+	for i := range ts {
+		if !slices.Contains(ts[i].counts, 0) {
+			out = append(out, ts[i])
+			continue
+		}
+		rest := track{id: ts[i].id}
+		for k, n := range ts[i].counts {
+			if n > 0 {
+				rest.take(&ts[i], k)
+			}
+		}
+		if len(rest.times) > 0 {
+			out = append(out, rest)
+		}
+	}
+	return out
 }
 
 // countAt returns how many readings the bucket of a series has.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/storage/block"
 	"github.com/naru-telemetry/naru/storage/stretch"
 )
 
@@ -69,6 +70,9 @@ const mostCold = 4
 // readings are a lateness ahead of. Order comes from the readings, so that a wrong
 // clock seals nothing too early but what it has itself put into the future.
 func (l *Log) sealDue(ctx context.Context) error {
+	if err := l.rollLost(ctx); err != nil {
+		return err
+	}
 	periods, newest := l.coldPeriods()
 	for i, p := range periods {
 		if p.cold.bytes.Load() > l.cfg.PeriodSize {
@@ -81,6 +85,22 @@ func (l *Log) sealDue(ctx context.Context) error {
 			if err := l.seal(ctx, l.periodAt(p.start)); err != nil {
 				return fmt.Errorf("storage: seal %s: %w", p.cold.name, err)
 			}
+		}
+	}
+	return nil
+}
+
+// rollLost makes the rollups anew whose file was lost.
+func (l *Log) rollLost(ctx context.Context) error {
+	l.mu.RLock()
+	periods := l.shelf.periods
+	l.mu.RUnlock()
+	for _, p := range periods {
+		if !p.unrolled {
+			continue
+		}
+		if err := l.sealAs(ctx, &sealer{log: l, periods: []*period{p}, anew: true}); err != nil {
+			return fmt.Errorf("storage: roll up %s anew: %w", p.sealed.name, err)
 		}
 	}
 	return nil
@@ -122,9 +142,12 @@ func (l *Log) sealAll(ctx context.Context) error {
 	if err := l.flush(ctx, allDevices); err != nil {
 		return err
 	}
+	if err := l.rollLost(ctx); err != nil {
+		return err
+	}
 	periods, _ := l.coldPeriods()
 	for _, p := range periods {
-		if err := l.seal(ctx, p); err != nil {
+		if err := l.seal(ctx, l.periodAt(p.start)); err != nil {
 			return fmt.Errorf("storage: seal %s: %w", p.cold.name, err)
 		}
 	}
@@ -187,12 +210,13 @@ func (l *Log) sealAs(ctx context.Context, s *sealer) error {
 
 // abandon deletes what was begun and returns the reason.
 func (s *sealer) abandon(err error) error {
-	for _, v := range s.made {
+	for _, v := range s.made { // that with the readings first
 		if v.file != nil {
 			err = errors.Join(err, v.file.Close())
 			v.file = nil
 		}
 		_ = os.Remove(v.path + unfinished) // the next opening does
+		_ = os.Remove(v.path)              // what it replaces is there
 	}
 	return err
 }
@@ -201,7 +225,8 @@ func (s *sealer) abandon(err error) error {
 type sealer struct {
 	log *Log
 	coder
-	periods []*period // to become one; none when only rollups are rewritten
+	periods []*period                    // to become one; none when only rollups are rewritten
+	parts   []map[uint32]*stretch.Device // the devices of each of them
 	// anew has all rollups made from the readings, whatever is stored.
 	anew bool
 	// unrolled are the rollups by device of series that had none stored.
@@ -299,13 +324,21 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, p := range s.periods {
+		part, err := s.log.devicesOf(p.sealed, p.cold)
+		if err != nil {
+			return err
+		}
+		s.parts = append(s.parts, part)
+	}
 	s.diff = map[uint32]int64{}
 	s.unrolled = map[uint32][stretch.Tiers][]track{}
 	for _, number := range slices.Sorted(maps.Keys(known)) {
 		d := known[number]
 		if s.anew {
-			for i := range d.Series {
-				d.Series[i].Rolled = [stretch.Tiers]bool{}
+			forgetRolled(d)
+			for _, part := range s.parts {
+				forgetRolled(part[number])
 			}
 		}
 		if err := s.readingsOf(ctx, d); err != nil {
@@ -317,7 +350,7 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 		if err := s.putDevice(d); err != nil {
 			return err
 		}
-		s.raw.devices[number] = residentOf(d)
+		s.raw.take(d)
 	}
 	return s.commit()
 }
@@ -339,6 +372,15 @@ func (l *Log) doneOf(name device.ID) uint64 {
 	return done
 }
 
+func forgetRolled(d *stretch.Device) {
+	if d == nil {
+		return
+	}
+	for i := range d.Series {
+		d.Series[i].Rolled = [stretch.Tiers]bool{}
+	}
+}
+
 // bounds returns the stretch of time of the sealed file.
 func (s *sealer) bounds() (start, end int64) {
 	return s.periods[0].start, s.periods[len(s.periods)-1].end
@@ -351,17 +393,13 @@ func (l *Log) devicesOf(vs ...*volume) (map[uint32]*stretch.Device, error) {
 		if v == nil {
 			continue
 		}
-		err := l.files.with(v, func(f *stretch.File) error {
-			return f.View(func(tx stretch.Tx) error {
-				return tx.Devices(func(d *stretch.Device) error {
-					if known := all[d.Number]; known != nil {
-						joinDevices(known, d)
-					} else {
-						all[d.Number] = d
-					}
-					return nil
-				}, func(err error) { l.damagedPart(v.name, err) })
-			})
+		err := l.eachDevice(v, func(d *stretch.Device) error {
+			if known := all[d.Number]; known != nil {
+				joinDevices(known, d)
+			} else {
+				all[d.Number] = d
+			}
+			return nil
 		})
 		if err != nil {
 			return nil, err
@@ -370,7 +408,8 @@ func (l *Log) devicesOf(vs ...*volume) (map[uint32]*stretch.Device, error) {
 	return all, nil
 }
 
-// joinDevices adds the series of other to d, and the counts of those it has.
+// joinDevices adds the series of other to d, and the counts of those it has. What
+// is rolled in one of them is rolled.
 func joinDevices(d, other *stretch.Device) {
 	d.Done = max(d.Done, other.Done)
 	for _, s := range other.Series {
@@ -380,8 +419,8 @@ func joinDevices(d, other *stretch.Device) {
 			continue
 		}
 		d.Series[at].Count += s.Count
-		for t := range s.Rolled { // all or nothing: else the readings tell
-			d.Series[at].Rolled[t] = d.Series[at].Rolled[t] && s.Rolled[t]
+		for t := range s.Rolled {
+			d.Series[at].Rolled[t] = d.Series[at].Rolled[t] || s.Rolled[t]
 		}
 	}
 }
@@ -427,7 +466,7 @@ func (s *sealer) readingsOf(ctx context.Context, d *stretch.Device) error {
 	if err := pack.finish(); err != nil {
 		return err
 	}
-	return s.newlyDense(ctx, d, layers, seen)
+	return s.rollMissing(ctx, d, seen)
 }
 
 // readingLayers returns where the readings of a period are on disk.
@@ -464,10 +503,12 @@ func (t *tally) add(of *track) {
 	}
 }
 
-// newlyDense sets the counts of d's series, drops those without readings, and
-// makes the rollups of those that had none and have enough readings now.
-func (s *sealer) newlyDense(ctx context.Context, d *stretch.Device, layers []layer, seen map[uint32]*tally) error {
-	var want [stretch.Tiers][]uint32
+// rollMissing sets the counts of d's series, drops those without readings, and
+// makes the rollups of those that had none and have enough readings now, or had
+// none in one of the periods only: what retention has left of the other stands in
+// rollups alone.
+func (s *sealer) rollMissing(ctx context.Context, d *stretch.Device, seen map[uint32]*tally) error {
+	want := make([][stretch.Tiers][]uint32, len(s.periods))
 	kept := d.Series[:0]
 	for _, series := range d.Series {
 		t := seen[series.ID]
@@ -478,29 +519,46 @@ func (s *sealer) newlyDense(ctx context.Context, d *stretch.Device, layers []lay
 		s.diff[series.ID] += t.count
 		series.Count = t.count
 		for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-			if b := t.buckets[tier]; !series.Rolled[tier] && b > 0 && t.numbers >= perBucket*b && b*len(d.Series) <= newlyRolled {
-				series.Rolled[tier] = true
-				want[tier] = append(want[tier], series.ID)
+			b := t.buckets[tier]
+			if !series.Rolled[tier] && (b == 0 || t.numbers < perBucket*b || b*len(d.Series) > newlyRolled) {
+				continue
+			}
+			series.Rolled[tier] = true
+			for i, part := range s.parts {
+				if !isRolled(part[d.Number], series.ID, tier) {
+					want[i][tier] = append(want[i][tier], series.ID)
+				}
 			}
 		}
 		kept = append(kept, series)
 	}
 	d.Series = kept
 	var made [stretch.Tiers][]track
-	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		if len(want[tier]) == 0 {
-			continue
-		}
-		ids := newBitmap(want[tier], int(slices.Max(want[tier])))
-		start, end := s.bounds()
-		sw := s.log.newSweep(d.Number, stretch.Readings, layers, ids, start, end)
-		var err error
-		if made[tier], err = rollAll(ctx, sw, tier.Length()); err != nil {
-			return err
+	for i, p := range s.periods {
+		for tier, ids := range want[i] {
+			if len(ids) == 0 {
+				continue
+			}
+			wanted := newBitmap(ids, int(slices.Max(ids)))
+			sw := s.log.newSweep(d.Number, stretch.Readings, s.log.readingLayers(p), wanted, p.start, p.end)
+			more, err := rollAll(ctx, sw, stretch.Tier(tier).Length())
+			if err != nil {
+				return err
+			}
+			made[tier] = merge(made[tier], more)
 		}
 	}
 	s.unrolled[d.Number] = made
 	return nil
+}
+
+// isRolled reports whether d, which may be nil, has the rollups of a series.
+func isRolled(d *stretch.Device, id uint32, tier stretch.Tier) bool {
+	if d == nil {
+		return false
+	}
+	at, ok := findSeries(d, id)
+	return ok && d.Series[at].Rolled[tier]
 }
 
 // writeTier writes the file of a tier that has the times from start to end: what
@@ -557,12 +615,14 @@ func (l *Log) tierFiles(tier stretch.Tier, lo, hi int64) (olds []*volume, start,
 	}
 	age := []time.Duration{l.cfg.RetainAge, l.cfg.RetainMinutes, l.cfg.RetainHours}[tier]
 	for _, v := range slices.Backward(l.shelf.tiers[tier]) {
-		if bytes += v.bytes.Load(); v.meta.End <= lo && mayJoin(bytes, v.meta.Start, hi, age) {
-			olds = slices.Insert(olds, 0, v)
-			lo = v.meta.Start
-		} else if v.meta.End <= lo {
+		if v.meta.End > lo {
+			continue
+		}
+		if bytes += v.bytes.Load(); !mayJoin(bytes, v.meta.Start, hi, age) {
 			break
 		}
+		olds = slices.Insert(olds, 0, v)
+		lo = v.meta.Start
 	}
 	return olds, lo, hi
 }
@@ -602,6 +662,9 @@ func (s *sealer) rollupsOf(ctx context.Context, tier stretch.Tier, d *stretch.De
 		}
 		if ts == nil {
 			break
+		}
+		if ts = counted(ts); len(ts) == 0 {
+			continue
 		}
 		any = true
 		if err := pack.add(ts); err != nil {
@@ -673,12 +736,20 @@ func clones(ts []track) []track {
 	return ts
 }
 
-// emit encodes a block and puts the run when it is long enough.
+// emit encodes tracks as a block, or as several when one cannot hold them.
 func (p *packer) emit(c parcel) error {
 	b, err := p.encode(nil, p.tier, c.tracks)
+	if errors.Is(err, block.ErrTooLarge) {
+		return p.eachBlock(p.tier, c.tracks, (size(c.tracks)+1)/2, p.put)
+	}
 	if err != nil {
 		return err
 	}
+	return p.put(c, b)
+}
+
+// put adds a block to the run, which it ends when it is long enough.
+func (p *packer) put(c parcel, b []byte) error {
 	if c.series != 0 { // a run of its own: it has the time of another
 		p.puts = append(p.puts, coldPut{p.tier, p.number, c.time, c.series, [][]byte{b}})
 		p.bytes += len(b)
@@ -746,6 +817,7 @@ func (l *Log) install(s *sealer) {
 	l.mu.Unlock()
 	l.stats.sealed.Add(1)
 	for _, v := range s.olds {
+		v.keep.Store(l.damage.has(v.name)) // for a repair to look at
 		l.retire(v)
 	}
 }

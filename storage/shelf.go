@@ -35,6 +35,9 @@ type period struct {
 	// what came before that or came late after it. What is in both counts as it
 	// is in cold.
 	sealed, cold *volume
+	// unrolled says that the file with the rollups of the sealed one was lost: they
+	// are to be made anew.
+	unrolled bool
 }
 
 // volume is a file of the history.
@@ -47,9 +50,12 @@ type volume struct {
 
 	// devices is guarded by Log.mu and empty for rollups.
 	devices map[uint32]*resident
+	// rolled says which rollups a sealed file has series of.
+	rolled [stretch.Tiers]bool
 
 	pins    atomic.Int32 // readers that may still want it
 	gone    atomic.Bool  // it is to be deleted when nobody does
+	keep    atomic.Bool  // it is to be put aside instead: something in it is damaged
 	taken   atomic.Bool  // somebody deletes it
 	deleted atomic.Bool
 
@@ -69,6 +75,16 @@ type resident struct {
 
 func residentOf(d *stretch.Device) *resident {
 	return &resident{d.Done, d.Count(), d.MinTime, d.MaxTime, d.MinOffset, d.MaxOffset}
+}
+
+// take notes what the file has of a device.
+func (v *volume) take(d *stretch.Device) {
+	v.devices[d.Number] = residentOf(d)
+	for i := range d.Series {
+		for t, rolled := range d.Series[i].Rolled {
+			v.rolled[t] = v.rolled[t] || rolled
+		}
+	}
 }
 
 // last returns the largest offset of the readings in the file, 0 when there are
@@ -106,6 +122,12 @@ func (v *volume) remove() {
 		return
 	}
 	v.opened.discard(v)
+	if v.keep.Load() {
+		if _, err := boltfile.PutAside(v.path, time.Now()); err == nil {
+			v.deleted.Store(true)
+			return
+		}
+	}
 	// If it stays, the next opening deletes it or keeps what is in it.
 	v.deleted.Store(os.Remove(v.path) == nil)
 }
@@ -255,6 +277,7 @@ func (l *Log) loadShelf(names *nameList, kin []string) error {
 	}
 	l.shelf = shelf{}
 	found := map[string]*volume{}
+	lost := false
 	for _, e := range entries {
 		kind, ok := kindOf(e.Name())
 		if !ok {
@@ -268,11 +291,34 @@ func (l *Log) loadShelf(names *nameList, kin []string) error {
 			if err := l.putAside(e.Name(), err); err != nil {
 				return err
 			}
+			lost = lost || kind == stretch.Minutes || kind == stretch.Hours
 		default:
 			return fmt.Errorf("%s: %w", e.Name(), err)
 		}
 	}
-	return l.arrange(found)
+	if err := l.arrange(found); err != nil {
+		return err
+	}
+	for _, p := range l.shelf.periods {
+		p.unrolled = lost && l.shelf.uncovered(p)
+	}
+	return nil
+}
+
+// uncovered reports whether the sealed file of a period has rollups that are in no
+// file.
+func (s *shelf) uncovered(p *period) bool {
+	for t := stretch.ByMinute; int(t) < stretch.Tiers; t++ {
+		if p.sealed != nil && p.sealed.rolled[t] && !covers(s.tiers[t], p) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether one of the files has all times of the period.
+func covers(files []*volume, p *period) bool {
+	return slices.ContainsFunc(files, func(v *volume) bool { return v.meta.Start <= p.start && v.meta.End >= p.end })
 }
 
 // putAside renames a file of the history out of the way.
@@ -297,17 +343,19 @@ func (l *Log) loadVolume(name string, kind stretch.Kind, names *nameList, kin []
 	if v.meta.Kind != kind || len(kin) > 0 && !slices.Contains(kin, v.meta.Store) {
 		return nil, errors.Join(fmt.Errorf("%w: a file of store %q and kind %s", boltfile.ErrStructure, v.meta.Store, v.meta.Kind), f.Close())
 	}
+	var devices []*stretch.Device
 	err = f.View(func(tx stretch.Tx) error {
 		return tx.Devices(func(d *stretch.Device) error {
-			if err := names.adopt(d); err != nil {
-				return err
-			}
-			v.devices[d.Number] = residentOf(d)
-			return nil
-		}, func(err error) { l.damagedPart(name, err) })
+			devices = append(devices, d)
+			return names.check(d)
+		}, func(_ uint32, err error) { l.damagedPart(name, err) })
 	})
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
+	}
+	for _, d := range devices {
+		names.adopt(d)
+		v.take(d)
 	}
 	if size, err := f.Size(); err == nil {
 		v.bytes.Store(size)
@@ -446,14 +494,21 @@ type nameList struct {
 	byID    map[uint32]device.Series
 	top     uint32 // largest id in use, its name known or not
 	numbers map[device.ID]uint32
-	adopted []uint32 // ids that the catalogue did not have
+	devices map[uint32]device.ID // the same from the other side
+	adopted []uint32             // ids that the catalogue did not have
 }
 
-// adopt takes the series of a device. An error says that they are not those of
-// this store.
-func (n *nameList) adopt(d *stretch.Device) error {
+// check says that the series of a device are not those of this store.
+func (n *nameList) check(d *stretch.Device) error {
 	if old, ok := n.numbers[d.Name]; ok && old != d.Number {
 		return fmt.Errorf("%w: device %s has number %d, here %d", boltfile.ErrStructure, d.Name, old, d.Number)
+	}
+	// The number of a device is that of its first series.
+	if first := n.byID[d.Number].Device; first != "" && first != d.Name {
+		return fmt.Errorf("%w: device %d is %s, here %s", boltfile.ErrStructure, d.Number, first, d.Name)
+	}
+	if old, ok := n.devices[d.Number]; ok && old != d.Name {
+		return fmt.Errorf("%w: device %d is %s, here %s", boltfile.ErrStructure, d.Number, old, d.Name)
 	}
 	for _, s := range d.Series {
 		name := device.Series{Device: d.Name, Metric: s.Metric}
@@ -461,7 +516,12 @@ func (n *nameList) adopt(d *stretch.Device) error {
 			return fmt.Errorf("%w: series %d is %s of %s, here %s of %s", boltfile.ErrStructure, s.ID, old.Metric, old.Device, s.Metric, d.Name)
 		}
 	}
-	n.numbers[d.Name] = d.Number
+	return nil
+}
+
+// adopt takes the series of a device that check has nothing against.
+func (n *nameList) adopt(d *stretch.Device) {
+	n.numbers[d.Name], n.devices[d.Number] = d.Number, d.Name
 	for _, s := range d.Series {
 		if _, ok := n.byID[s.ID]; !ok {
 			n.byID[s.ID] = device.Series{Device: d.Name, Metric: s.Metric}
@@ -469,5 +529,4 @@ func (n *nameList) adopt(d *stretch.Device) error {
 			n.adopted = append(n.adopted, s.ID)
 		}
 	}
-	return nil
 }

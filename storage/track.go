@@ -2,6 +2,7 @@ package storage
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"sync"
 
@@ -275,6 +276,23 @@ func (c *coder) encode(dst []byte, tier stretch.Tier, ts []track) ([]byte, error
 	out, err := block.AppendRollups(dst, c.rollups, &c.enc)
 	clear(c.rollups)
 	return out, err
+}
+
+// eachBlock calls fn with the chunks that split makes, and the block of each. One
+// with too much text for a block is split further.
+func (c *coder) eachBlock(tier stretch.Tier, ts []track, target int, fn func(parcel, []byte) error) error {
+	for _, p := range split(ts, target) {
+		b, err := c.encode(nil, tier, p.tracks)
+		if n := size(p.tracks); errors.Is(err, block.ErrTooLarge) && n > 1 && target > 1 {
+			err = c.eachBlock(tier, p.tracks, (min(n, target)+1)/2, fn)
+		} else if err == nil {
+			err = fn(p, b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decode returns the tracks in block b whose series want marks; nil: all. The

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -201,6 +202,8 @@ func TestAppendRefuses(t *testing.T) {
 		"no value":  {Device: "d", Metric: "m"},
 		"no device": {Metric: "m", Value: device.Int(1)},
 		"no metric": {Device: "d", Value: device.Int(1)},
+		"before":    {Device: "d", Metric: "m", Value: device.Int(1), Time: math.MinInt64},
+		"after":     {Device: "d", Metric: "m", Value: device.Int(1), Time: farthest + 1},
 	} {
 		if _, err := l.Append([]device.Reading{good, r}); err == nil {
 			t.Errorf("%s: no error", name)

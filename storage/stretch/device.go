@@ -53,13 +53,14 @@ func (d *Device) Count() (n int64) {
 }
 
 // Devices calls fn with every device of the file, in the order of their numbers.
-// Those that cannot be read are left out; damaged tells of each.
-func (t Tx) Devices(fn func(*Device) error, damaged func(error)) error {
+// Those that cannot be read are left out; damaged tells of each, with its number,
+// or 0 where not even that is known.
+func (t Tx) Devices(fn func(*Device) error, damaged func(number uint32, err error)) error {
 	cur := t.tx.Bucket(bucketDevices).Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		var d Device
 		if err := d.parse(k, v); err != nil {
-			damaged(err)
+			damaged(d.Number, err)
 			continue
 		}
 		if err := fn(&d); err != nil {
@@ -115,12 +116,15 @@ func (d *Device) encode() []byte {
 }
 
 func (d *Device) parse(key, sealed []byte) error {
+	if len(key) != 4 {
+		return fmt.Errorf("%w: device %x", ErrDamaged, key)
+	}
+	d.Number = binary.BigEndian.Uint32(key)
 	v, ok := boltfile.Unseal(key, sealed)
-	if !ok || len(key) != 4 {
+	if !ok {
 		return fmt.Errorf("%w: device %x", ErrDamaged, key)
 	}
 	r := entry{buf: v}
-	d.Number = binary.BigEndian.Uint32(key)
 	d.Name = device.ID(r.text(device.MaxIDLen))
 	d.Done = r.uvarint()
 	d.MinTime = r.varint()
