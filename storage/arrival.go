@@ -191,9 +191,16 @@ func (a *arrival) list(s *source) error {
 	if s.listed && s.file.meta.Kind.Sealed() {
 		return nil
 	}
-	return a.log.files.with(s.file, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error { return a.listIn(s, tx) })
+	whole := false
+	err := a.log.look(s.file, func(tx stretch.Tx) error {
+		err := a.listIn(s, tx)
+		whole = err == nil
+		return err
 	})
+	if err == nil && !whole {
+		s.pieces, s.listed = nil, true
+	}
+	return err
 }
 
 func (a *arrival) listIn(s *source, tx stretch.Tx) error {
@@ -236,33 +243,35 @@ func (a *arrival) read(ctx context.Context, s *source, from, to uint64) error {
 		block []byte
 	}
 	var blocks []copied
-	err := a.log.files.with(s.file, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error {
-			if err := a.listIn(s, tx); err != nil {
-				return err
-			}
-			keep := s.pieces[:0]
-			for i := range s.pieces {
-				p := s.pieces[i]
-				if p.MaxOffset >= from && p.MinOffset <= to {
-					b, err := tx.Block(&p)
-					if err != nil {
-						a.log.damagedPart(s.file.name, err)
-						continue
-					}
-					blocks = append(blocks, copied{p, slices.Clone(b)})
-					a.copied += len(b)
+	whole := false
+	err := a.log.look(s.file, func(tx stretch.Tx) error {
+		if err := a.listIn(s, tx); err != nil {
+			return err
+		}
+		keep := s.pieces[:0]
+		for i := range s.pieces {
+			p := s.pieces[i]
+			if p.MaxOffset >= from && p.MinOffset <= to {
+				b, err := tx.Block(&p)
+				if err != nil {
+					a.log.damagedPart(s.file.name, err)
+					continue
 				}
-				if a.q.Desc && p.MinOffset < from || !a.q.Desc && p.MaxOffset > to {
-					keep = append(keep, p)
-				}
+				blocks = append(blocks, copied{p, slices.Clone(b)})
+				a.copied += len(b)
 			}
-			s.pieces = keep
-			return nil
-		})
+			if a.q.Desc && p.MinOffset < from || !a.q.Desc && p.MaxOffset > to {
+				keep = append(keep, p)
+			}
+		}
+		s.pieces, whole = keep, true
+		return nil
 	})
 	if err != nil {
 		return err
+	}
+	if !whole {
+		s.pieces = nil
 	}
 	c := borrowCoder()
 	defer returnCoder(c)

@@ -140,48 +140,46 @@ func (p *picture) countFile(ctx context.Context, v *volume, number uint32, memor
 		ok = ok && !overlapping(above, memory[i].tracks)
 		above = append(above, memory[i].tracks...)
 	}
-	err = p.log.files.with(v, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error {
-			damaged := func(err error) { p.log.damagedPart(v.name, err) }
-			d, _, err := tx.Device(number)
+	err = p.log.look(v, func(tx stretch.Tx) error {
+		damaged := func(err error) { p.log.damagedPart(v.name, err) }
+		d, _, err := tx.Device(number)
+		if err != nil {
+			damaged(err)
+		}
+		if len(above) > 0 {
+			first, last := timesOf(above)
+			if ok = ok && err == nil && (first > d.MaxTime || last < d.MinTime || d.Count() == 0); !ok {
+				return nil
+			}
+		}
+		if err == nil && d.MinTime >= lo && d.MaxTime <= hi {
+			for _, s := range d.Series {
+				if p.wanted == nil || p.wanted.has(s.ID) {
+					n += s.Count
+				}
+			}
+			return nil
+		}
+		return tx.Pieces(stretch.Readings, number, lo, hi, func(piece *stretch.Piece) error {
+			if piece.MinTime < lo || piece.MaxTime > hi {
+				cut = append(cut, timeRange{max(piece.MinTime, lo), min(piece.MaxTime, hi) + 1})
+				return nil
+			}
+			b, err := tx.Block(piece)
+			if err == nil {
+				err = h.Parse(b)
+			}
 			if err != nil {
 				damaged(err)
-			}
-			if len(above) > 0 {
-				first, last := timesOf(above)
-				if ok = ok && err == nil && (first > d.MaxTime || last < d.MinTime || d.Count() == 0); !ok {
-					return nil
-				}
-			}
-			if err == nil && d.MinTime >= lo && d.MaxTime <= hi {
-				for _, s := range d.Series {
-					if p.wanted == nil || p.wanted.has(s.ID) {
-						n += s.Count
-					}
-				}
 				return nil
 			}
-			return tx.Pieces(stretch.Readings, number, lo, hi, func(piece *stretch.Piece) error {
-				if piece.MinTime < lo || piece.MaxTime > hi {
-					cut = append(cut, timeRange{max(piece.MinTime, lo), min(piece.MaxTime, hi) + 1})
-					return nil
+			for i := range h.Series {
+				if p.wanted == nil || p.wanted.has(h.Series[i].ID) {
+					n += int64(h.Series[i].Count)
 				}
-				b, err := tx.Block(piece)
-				if err == nil {
-					err = h.Parse(b)
-				}
-				if err != nil {
-					damaged(err)
-					return nil
-				}
-				for i := range h.Series {
-					if p.wanted == nil || p.wanted.has(h.Series[i].ID) {
-						n += int64(h.Series[i].Count)
-					}
-				}
-				return nil
-			}, damaged)
-		})
+			}
+			return nil
+		}, damaged)
 	})
 	if !ok || err != nil {
 		return 0, ok, err

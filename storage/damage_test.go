@@ -346,23 +346,3 @@ func TestFlippedBits(t *testing.T) {
 		t.Error("the flipped bits hit nothing")
 	}
 }
-
-// FuzzStructure gives the check of the structure hostile pages: it must end,
-// without a panic.
-func FuzzStructure(f *testing.F) {
-	dir, _ := sound(f)
-	good, err := os.ReadFile(hotPath(dir))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(uint16(2), uint16(8), []byte{1})
-	f.Add(uint16(3), uint16(16), []byte{0xff, 0xff, 0xff, 0xff})
-	f.Fuzz(func(_ *testing.T, page, at uint16, patch []byte) {
-		bad := bytes.Clone(good[:min(len(good), 64*boltfile.PageSize)])
-		from := int(page%64)*boltfile.PageSize + int(at)%boltfile.PageSize
-		if from < len(bad) {
-			copy(bad[from:], patch)
-		}
-		_ = boltfile.CheckStructure(bytes.NewReader(bad), int64(len(good)))
-	})
-}

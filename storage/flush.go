@@ -177,12 +177,15 @@ func (f *flusher) stretch(ctx context.Context, d *deviceState, p *period, v *vol
 
 // known returns what the file says of the device.
 func (f *flusher) known(v *volume, number uint32, name device.ID) (known stretch.Device, err error) {
-	err = f.log.files.with(v, func(file *stretch.File) error {
-		return file.View(func(tx stretch.Tx) (err error) {
-			known, err = f.log.deviceIn(tx, v, number)
-			return err
-		})
-	})
+	find := func(tx stretch.Tx) (err error) {
+		known, err = f.log.deviceIn(tx, v, number)
+		return err
+	}
+	if v.meta.Kind.Sealed() {
+		err = f.log.look(v, find)
+	} else {
+		err = f.log.files.with(v, func(file *stretch.File) error { return file.View(find) })
+	}
 	known.Number, known.Name = number, name
 	return known, err
 }

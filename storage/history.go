@@ -156,13 +156,11 @@ func (p *picture) extent() (lo, hi int64, err error) {
 }
 
 func (p *picture) eachPiece(v *volume, t stretch.Tier, number uint32, fn func(*stretch.Piece)) error {
-	return p.log.files.with(v, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error {
-			return tx.Pieces(t, number, math.MinInt64, math.MaxInt64, func(piece *stretch.Piece) error {
-				fn(piece)
-				return nil
-			}, func(err error) { p.log.damagedPart(v.name, err) })
-		})
+	return p.log.look(v, func(tx stretch.Tx) error {
+		return tx.Pieces(t, number, math.MinInt64, math.MaxInt64, func(piece *stretch.Piece) error {
+			fn(piece)
+			return nil
+		}, func(err error) { p.log.damagedPart(v.name, err) })
 	})
 }
 
@@ -368,20 +366,18 @@ func (h *trends) coverage() (all []coverage, err error) {
 			if v == nil {
 				continue
 			}
-			err := h.log.files.with(v, func(f *stretch.File) error {
-				return f.View(func(tx stretch.Tx) error {
-					d, err := h.log.deviceIn(tx, v, h.number)
-					if err != nil {
-						return err
+			err := h.log.look(v, func(tx stretch.Tx) error {
+				d, err := h.log.deviceIn(tx, v, h.number)
+				if err != nil {
+					return err
+				}
+				c.done = max(c.done, d.Done)
+				for _, s := range d.Series {
+					if h.wanted == nil || h.wanted.has(s.ID) {
+						c.from[s.ID] = h.coarsest(s.Rolled, c.period)
 					}
-					c.done = max(c.done, d.Done)
-					for _, s := range d.Series {
-						if h.wanted == nil || h.wanted.has(s.ID) {
-							c.from[s.ID] = h.coarsest(s.Rolled, c.period)
-						}
-					}
-					return nil
-				})
+				}
+				return nil
 			})
 			if err != nil {
 				return nil, err

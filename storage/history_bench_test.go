@@ -116,9 +116,9 @@ func BenchmarkOpenDay(b *testing.B) {
 	}
 	s := l.Stats()
 	b.Logf("hot.db: %d bytes, %d used; %d readings unflushed", s.HotBytes, s.UsedBytes, s.Unflushed)
-	left := b.TempDir()
 	for b.Loop() {
 		b.StopTimer()
+		left := b.TempDir()
 		copyFolder(b, dir, left)
 		b.StartTimer()
 		again, err := Open(Config{Dir: left})
@@ -136,26 +136,6 @@ func BenchmarkOpenDay(b *testing.B) {
 	}
 	if err := l.Close(); err != nil {
 		b.Fatal(err)
-	}
-}
-
-// copyFolder makes to a folder with the files of from.
-func copyFolder(tb testing.TB, from, to string) {
-	tb.Helper()
-	for _, dir := range []string{to, from} {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		for _, e := range entries {
-			if dir == to {
-				if err := os.Remove(filepath.Join(to, e.Name())); err != nil {
-					tb.Fatal(err)
-				}
-			} else {
-				copyFile(tb, filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
-			}
-		}
 	}
 }
 

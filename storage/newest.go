@@ -61,30 +61,28 @@ func (l *Log) newestOf(ctx context.Context, d *deviceState, missing bitmap) erro
 
 // newestIn is newestOf for one file, whose largest offset of the device is top.
 func (l *Log) newestIn(ctx context.Context, v *volume, d *deviceState, missing bitmap, top uint64) error {
-	return l.files.with(v, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error {
-			known, err := l.deviceIn(tx, v, d.number)
-			if err != nil {
-				return err
+	return l.look(v, func(tx stretch.Tx) error {
+		known, err := l.deviceIn(tx, v, d.number)
+		if err != nil {
+			return err
+		}
+		// Blocks are not looked at for a series that is not in the file.
+		var ids []uint32
+		for _, s := range known.Series {
+			if missing.has(s.ID) && s.Count > 0 && l.cat.state[s.ID-1].last.Offset < top {
+				ids = append(ids, s.ID)
 			}
-			// Blocks are not looked at for a series that is not in the file.
-			var ids []uint32
-			for _, s := range known.Series {
-				if missing.has(s.ID) && s.Count > 0 && l.cat.state[s.ID-1].last.Offset < top {
-					ids = append(ids, s.ID)
-				}
-			}
-			var pieces []stretch.Piece
-			err = tx.Pieces(stretch.Readings, d.number, -farthest, farthest, func(p *stretch.Piece) error {
-				pieces = append(pieces, *p)
-				return nil
-			}, func(err error) { l.damagedPart(v.name, err) })
-			if err != nil {
-				return err
-			}
-			slices.SortFunc(pieces, func(a, b stretch.Piece) int { return cmp.Compare(b.MaxOffset, a.MaxOffset) })
-			return l.newestInPieces(ctx, v, tx, pieces, ids)
-		})
+		}
+		var pieces []stretch.Piece
+		err = tx.Pieces(stretch.Readings, d.number, -farthest, farthest, func(p *stretch.Piece) error {
+			pieces = append(pieces, *p)
+			return nil
+		}, func(err error) { l.damagedPart(v.name, err) })
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(pieces, func(a, b stretch.Piece) int { return cmp.Compare(b.MaxOffset, a.MaxOffset) })
+		return l.newestInPieces(ctx, v, tx, pieces, ids)
 	})
 }
 

@@ -291,9 +291,15 @@ func (s *sealer) create(kind stretch.Kind, start, end int64, olds ...*volume) (*
 	m.Before = s.log.next
 	s.log.mu.RUnlock()
 	for _, v := range olds {
-		if v != nil {
-			m.Replaces = append(m.Replaces, v.name)
-			s.olds = append(s.olds, v)
+		if v == nil {
+			continue
+		}
+		m.Replaces = append(m.Replaces, v.name)
+		s.olds = append(s.olds, v)
+		for _, name := range v.meta.Replaces { // a reader may still hold it
+			if _, err := os.Lstat(s.log.filePath(name)); err == nil {
+				m.Replaces = append(m.Replaces, name)
+			}
 		}
 	}
 	v, err := s.log.createVolume(m)
@@ -509,6 +515,13 @@ func (t *tally) add(of *track) {
 // rollups alone.
 func (s *sealer) rollMissing(ctx context.Context, d *stretch.Device, seen map[uint32]*tally) error {
 	want := make([][stretch.Tiers][]uint32, len(s.periods))
+	s.log.mu.RLock()
+	for id := range seen {
+		if at, ok := findSeries(d, id); !ok { // what the old file said of it was damaged
+			d.Series = slices.Insert(d.Series, at, stretch.Series{ID: id, Metric: s.log.cat.names[id-1].Metric})
+		}
+	}
+	s.log.mu.RUnlock()
 	kept := d.Series[:0]
 	for _, series := range d.Series {
 		t := seen[series.ID]
@@ -577,6 +590,7 @@ func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end in
 		if p.cold != nil {
 			colds = append(colds, p.cold)
 		}
+		named = append(named, p.sealed) // of which rollups may begin
 	}
 	fresh, err := l.devicesOf(colds...)
 	if err != nil || !s.anyRolled(tier, fresh) {

@@ -168,6 +168,18 @@ func (o *openFiles) with(v *volume, fn func(*stretch.File) error) error {
 	return fn(f)
 }
 
+// look calls fn in a read transaction of the file. What cannot be read because
+// pages of the file are bad, or because it is gone, is told and left out: only the
+// first, or nothing, of what fn does may have been done then.
+func (l *Log) look(v *volume, fn func(stretch.Tx) error) error {
+	err := l.files.with(v, func(f *stretch.File) error { return f.View(fn) })
+	if errors.Is(err, boltfile.ErrStructure) || errors.Is(err, fs.ErrNotExist) {
+		l.damagedPart(v.name, err)
+		return nil
+	}
+	return err
+}
+
 func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

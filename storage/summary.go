@@ -11,20 +11,18 @@ import (
 // eachDevice calls fn with every device of a file. What the file says of one that
 // is damaged is made anew from the heads of its blocks.
 func (l *Log) eachDevice(v *volume, fn func(*stretch.Device) error) error {
-	return l.files.with(v, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error {
-			var lost []uint32
-			err := tx.Devices(fn, func(number uint32, err error) {
-				l.damagedPart(v.name, err)
-				lost = append(lost, number)
-			})
-			for _, number := range lost {
-				if err == nil {
-					err = l.eachLost(tx, v, number, fn)
-				}
-			}
-			return err
+	return l.look(v, func(tx stretch.Tx) error {
+		var lost []uint32
+		err := tx.Devices(fn, func(number uint32, err error) {
+			l.damagedPart(v.name, err)
+			lost = append(lost, number)
 		})
+		for _, number := range lost {
+			if err == nil {
+				err = l.eachLost(tx, v, number, fn)
+			}
+		}
+		return err
 	})
 }
 

@@ -109,9 +109,16 @@ func (y *sweepLayer) load(s *sweep) error {
 		y.ts, y.max = only(wanted(y.tracks, s.want), s.part), math.MaxInt64
 		return nil
 	}
-	return s.log.files.with(y.file, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error { return y.fetch(s, tx) })
+	whole := false
+	err := s.log.look(y.file, func(tx stretch.Tx) error {
+		err := y.fetch(s, tx)
+		whole = err == nil
+		return err
 	})
+	if err == nil && !whole {
+		y.finished, y.ts = true, nil
+	}
+	return err
 }
 
 // fetch decodes the next blocks that reach to s.pos.

@@ -83,37 +83,35 @@ func (l *Log) logUsage(ctx context.Context, bytes map[uint32]float64) error {
 func (l *Log) fileUsage(ctx context.Context, v *volume, bytes map[uint32]float64) error {
 	var h block.Header
 	damaged := func(err error) { l.damagedPart(v.name, err) }
-	return l.files.with(v, func(f *stretch.File) error {
-		return f.View(func(tx stretch.Tx) error {
-			for t := range stretch.Tiers {
-				err := tx.AllPieces(stretch.Tier(t), func(p *stretch.Piece) error {
-					if ctx.Err() != nil {
-						return context.Cause(ctx)
-					}
-					b, err := tx.Block(p)
-					if err == nil {
-						err = h.Parse(b)
-					}
-					if err != nil {
-						damaged(err)
-						return nil
-					}
-					shared := len(b)
-					for i := range h.Series {
-						shared -= h.Series[i].Bytes
-					}
-					for i := range h.Series {
-						s := &h.Series[i]
-						bytes[s.ID] += float64(s.Bytes) + float64(shared)*float64(s.Count)/float64(h.Count)
-					}
-					return nil
-				}, damaged)
-				if err != nil {
-					return err
+	return l.look(v, func(tx stretch.Tx) error {
+		for t := range stretch.Tiers {
+			err := tx.AllPieces(stretch.Tier(t), func(p *stretch.Piece) error {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
 				}
+				b, err := tx.Block(p)
+				if err == nil {
+					err = h.Parse(b)
+				}
+				if err != nil {
+					damaged(err)
+					return nil
+				}
+				shared := len(b)
+				for i := range h.Series {
+					shared -= h.Series[i].Bytes
+				}
+				for i := range h.Series {
+					s := &h.Series[i]
+					bytes[s.ID] += float64(s.Bytes) + float64(shared)*float64(s.Count)/float64(h.Count)
+				}
+				return nil
+			}, damaged)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 }
 

@@ -183,10 +183,10 @@ func (db *DB) Update(fn func(*bolt.Tx) error) (err error) {
 }
 
 // Close gives the file and its lock up. After a panic bbolt may still hold its
-// own locks, so that only the descriptor can be closed.
+// own locks, so that the file stays mapped.
 func (db *DB) Close() error {
 	if db.broken {
-		return db.file.Close()
+		return errors.Join(unlockFile(db.file), db.file.Close())
 	}
 	return db.DB.Close()
 }

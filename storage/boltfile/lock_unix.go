@@ -33,3 +33,6 @@ func lockFile(f *os.File, timeout time.Duration) error {
 		<-time.After(lockRetry)
 	}
 }
+
+// unlockFile gives up the lock, which otherwise lasts as long as the file is mapped.
+func unlockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

@@ -134,7 +134,9 @@ func (d *Device) parse(key, sealed []byte) error {
 	n := r.uvarint()
 	id := uint64(0)
 	for ; n > 0 && !r.bad; n-- {
-		id += r.uvarint()
+		gap := r.uvarint()
+		id = min(id+gap, math.MaxUint32+1)
+		r.bad = r.bad || gap > math.MaxUint32 || gap == 0 && len(d.Series) > 0
 		count := r.uvarint()
 		s := Series{ID: uint32(id), Count: int64(count >> 2)}
 		s.Rolled[ByMinute], s.Rolled[ByHour] = count&1 != 0, count&2 != 0
@@ -142,7 +144,7 @@ func (d *Device) parse(key, sealed []byte) error {
 		r.bad = r.bad || id > math.MaxUint32 || device.CheckMetric(s.Metric) != nil
 		d.Series = append(d.Series, s)
 	}
-	if r.bad || len(r.buf) != 0 || device.CheckID(d.Name) != nil || d.MaxTime < d.MinTime {
+	if r.bad || len(r.buf) != 0 || device.CheckID(d.Name) != nil || d.MaxTime < d.MinTime || d.MaxOffset < d.MinOffset {
 		return fmt.Errorf("%w: device %x", ErrDamaged, key)
 	}
 	return nil

@@ -154,7 +154,7 @@ func parseRun(tier Tier, key runKey, v []byte) ([]Piece, error) {
 		p.MinOffset = r.uvarint()
 		p.MaxOffset = p.MinOffset + r.uvarint()
 		p.len = int(min(r.uvarint(), uint64(len(v))))
-		r.bad = r.bad || p.MinTime < key.time() || p.MaxTime < p.MinTime
+		r.bad = r.bad || p.MinTime < key.time() || p.MaxTime < p.MinTime || p.MaxOffset < p.MinOffset
 	}
 	head := len(v) - len(r.buf)
 	if r.bad || runSum(key, v[4:head]) != binary.LittleEndian.Uint32(v) {
