@@ -302,7 +302,7 @@ func checkDamaged(t *testing.T, dir, name, what string, all []device.Stored, may
 			t.Fatal(err)
 		}
 		check(more)
-		if err := l.Seal(t.Context()); err != nil {
+		if err := l.sealAll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -476,7 +476,7 @@ func TestForeignNamesOfLostHot(t *testing.T) {
 	if _, err := l.Append(rs); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Seal(t.Context()); err != nil {
+	if err := l.sealAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {
@@ -508,7 +508,7 @@ func TestLeftovers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Seal(t.Context()); err != nil {
+		if err := l.sealAll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		names := map[string]bool{}
@@ -623,7 +623,7 @@ func TestDamagedParts(t *testing.T) {
 				t.Fatal(err)
 			}
 			check(more)
-			if err := l.Seal(t.Context()); err != nil {
+			if err := l.sealAll(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			check(more)
