@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -95,9 +97,12 @@ func FuzzStatements(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, q string) {
+		if !utf8.ValidString(q) {
+			t.Skip() // a part of a blank may be none
+		}
 		rest := q
 		for i, s := range statements(q) {
-			before, after, ok := strings.Cut(rest, s)
+			_, after, ok := strings.Cut(rest, s)
 			if !ok {
 				t.Fatalf("%q is not in %q", s, rest)
 			}
@@ -106,8 +111,8 @@ func FuzzStatements(f *testing.F) {
 				t.Errorf("%+v answers statement %d", r, i)
 			}
 		}
-		if strings.ContainsAny(rest, "abcxyz") {
-			t.Errorf("%q of %q is in no statement", rest, q)
+		if lost := strings.TrimFunc(rest, func(c rune) bool { return c == ';' || unicode.IsSpace(c) }); lost != "" {
+			t.Errorf("%q of %q is in no statement", lost, q)
 		}
 	})
 }
