@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -51,9 +52,7 @@ func TestInfluxStart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for k, v := range c.header {
-				r.Header[k] = v
-			}
+			maps.Copy(r.Header, c.header)
 			resp, err := s.Client().Do(r)
 			if err != nil {
 				t.Fatal(err)

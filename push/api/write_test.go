@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -100,7 +101,7 @@ func TestWrite(t *testing.T) {
 		body         string
 		chunked      bool
 		header       http.Header
-		writer       writing
+		down, fail   error // of the writer
 		status       int
 		want         string // the answer
 		got          string // what the writer saw
@@ -133,12 +134,13 @@ func TestWrite(t *testing.T) {
 		{name: "too large in chunks", target: "/api/v2/write", body: large + "x", chunked: true, status: 413, want: `{"code":"request too large","message":"` + tooLarge + `"}`, refused: "too_long: " + tooLarge},
 		{name: "too large when unpacked", target: "/api/v1/write", body: packed(large + "x"), header: gz, status: 413, want: `{"error":"` + tooLarge + `"}`, refused: "too_long: " + tooLarge},
 		{name: "too large while packed", target: "/write", body: strings.Repeat(packed(""), maxPacked/len(packed(""))+1), chunked: true, header: gz, status: 413, want: `{"error":"` + tooLarge + `"}`, refused: "too_long: " + tooLarge},
-		{name: "a disk that fails", target: "/write", body: "a", writer: writing{down: errors.New("the disk is full")}, status: 503, want: `{"error":"the disk is full"}`, refused: "overload: the disk is full"},
-		{name: "overload", target: "/write", body: "a", writer: writing{fail: errors.New("sector 7")}, status: 503, got: "|a", want: `{"error":"not everything could be stored in time; send it again"}`},
-		{name: "overload, InfluxDB 2", target: "/api/v2/write", body: "a", writer: writing{fail: errors.New("sector 7")}, status: 503, got: "|a", want: `{"code":"unavailable","message":"not everything could be stored in time; send it again"}`},
+		{name: "a disk that fails", target: "/write", body: "a", down: errors.New("the disk is full"), status: 503, want: `{"error":"the disk is full"}`, refused: "overload: the disk is full"},
+		{name: "overload", target: "/write", body: "a", fail: errors.New("sector 7"), status: 503, got: "|a", want: `{"error":"not everything could be stored in time; send it again"}`},
+		{name: "overload, InfluxDB 2", target: "/api/v2/write", body: "a", fail: errors.New("sector 7"), status: 503, got: "|a", want: `{"code":"unavailable","message":"not everything could be stored in time; send it again"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := New(writeConfig(t, &c.writer))
+			f := &writing{down: c.down, fail: c.fail}
+			a := New(writeConfig(t, f))
 			s := httptest.NewServer(a)
 			defer s.Close()
 			var body io.Reader = strings.NewReader(c.body)
@@ -149,9 +151,7 @@ func TestWrite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for k, v := range c.header {
-				r.Header[k] = v
-			}
+			maps.Copy(r.Header, c.header)
 			resp, err := s.Client().Do(r)
 			if err != nil {
 				t.Fatal(err)
@@ -164,10 +164,10 @@ func TestWrite(t *testing.T) {
 			if (c.status == 503) != (resp.Header.Get("Retry-After") == retryAfter) || (resp.Header.Get("X-Influxdb-Version") == "1.8.10") != strings.HasPrefix(c.target, "/write") {
 				t.Errorf("%v", resp.Header)
 			}
-			if saw := strings.Join(c.writer.payloads(), "\n"); saw != c.got {
+			if saw := strings.Join(f.payloads(), "\n"); saw != c.got {
 				t.Errorf("the writer saw %.100q, want %.100q", saw, c.got)
 			}
-			if told := strings.Join(c.writer.refused, "\n"); told != c.refused {
+			if told := strings.Join(f.refused, "\n"); told != c.refused {
 				t.Errorf("the writer was told %q, want %q", told, c.refused)
 			}
 			a.Writes(func(status int, n int64) {

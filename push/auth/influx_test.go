@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,13 +10,11 @@ import (
 )
 
 // askInflux sends a request through a guard of InfluxDB's paths.
-func askInflux(t *testing.T, method, target, remote string, header http.Header) (status int, h http.Header, body string) {
+func askInflux(t *testing.T, target, remote string, header http.Header) (status int, h http.Header, body string) {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, target, nil)
 	r.RemoteAddr = remote
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	if host := r.Header.Get("Host"); host != "" {
 		r.Host = host
 	}
@@ -56,7 +55,7 @@ func TestInfluxToken(t *testing.T) {
 		{"Basic, not base64", "", http.Header{"Authorization": {"Basic " + token}}, 401},
 	} {
 		for _, target := range []string{"/write?db=a", "/query?q=a", "/api/v2/write?org=a"} {
-			status, h, body := askInflux(t, http.MethodPost, target+c.query, "192.168.1.5:5000", c.header)
+			status, h, body := askInflux(t, target+c.query, "192.168.1.5:5000", c.header)
 			if status != c.want {
 				t.Errorf("%s, %s: %d, want %d", c.name, target, status, c.want)
 			}
@@ -79,14 +78,14 @@ func TestInfluxToken(t *testing.T) {
 
 func TestInfluxFromHere(t *testing.T) {
 	here := http.Header{"Host": {"localhost:7780"}}
-	if status, _, body := askInflux(t, http.MethodPost, "/write?u=a&p=secret&db=b", "127.0.0.1:5000", here); status != 200 || body != "saw /write?db=b /write?db=b" {
+	if status, _, body := askInflux(t, "/write?u=a&p=secret&db=b", "127.0.0.1:5000", here); status != 200 || body != "saw /write?db=b /write?db=b" {
 		t.Errorf("%d %s", status, body)
 	}
 	here["Origin"] = []string{"http://evil.com"}
-	if status, _, body := askInflux(t, http.MethodPost, "/api/v2/write", "127.0.0.1:5000", here); status != 403 || body != `{"code":"forbidden","message":"this origin may not use the API"}`+"\n" {
+	if status, _, body := askInflux(t, "/api/v2/write", "127.0.0.1:5000", here); status != 403 || body != `{"code":"forbidden","message":"this origin may not use the API"}`+"\n" {
 		t.Errorf("%d %s", status, body)
 	}
-	if status, _, body := askInflux(t, http.MethodPost, "/write", "127.0.0.1:5000", here); status != 403 || body != `{"error":"this origin may not use the API"}`+"\n" {
+	if status, _, body := askInflux(t, "/write", "127.0.0.1:5000", here); status != 403 || body != `{"error":"this origin may not use the API"}`+"\n" {
 		t.Errorf("%d %s", status, body)
 	}
 }
