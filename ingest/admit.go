@@ -47,12 +47,19 @@ func (s *Session) message(peer Peer, m *wire.Message, bad error) {
 	case bad == nil:
 		s.group.open = false
 	}
+	if s.request != nil {
+		s.request.prepare(m)
+	}
 	a := answer{from: s, peer: peer, seq: m.Seq, hasSeq: m.HasSeq}
-	if refusal := s.admit(&a, m, bad); refusal != nil {
+	refusal := s.admit(&a, m, bad)
+	if refusal != nil {
 		s.p.note(peer, m, refusal, device.TimeOf(s.now))
 		a.refused, a.reason = true, refusal.Reason
 	}
-	if m.Ack {
+	switch {
+	case s.request != nil:
+		s.request.note(&a, m, bad, refusal)
+	case m.Ack:
 		s.ask(a)
 	}
 }
@@ -176,7 +183,7 @@ func (s *Session) repeatedLocked(d *deviceState, seen sighting) bool {
 func (s *Session) repeatLocked(a *answer, d *deviceState, m *wire.Message) {
 	d.duplicates++
 	s.p.gate.duplicates.Add(1)
-	if !m.Ack {
+	if !m.Ack && s.request == nil {
 		return
 	}
 	a.durable = true

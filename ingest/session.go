@@ -28,6 +28,9 @@ type Session struct {
 	p      *Pipeline
 	stream bool
 	reply  ReplyFunc
+	// request is set when the payload is answered as a whole: then reply is not
+	// called.
+	request *request
 
 	work    *work   // nil from Flush to Handle
 	flight  *flight // of the batch; nil when it holds no seq
@@ -104,7 +107,7 @@ func (s *Session) begin(peer Peer) {
 	if peer == s.from {
 		return
 	}
-	s.from, s.allowed = peer, mayBePlain(peer.Addr.Addr())
+	s.from, s.allowed = peer, s.request != nil || mayBePlain(peer.Addr.Addr())
 	if len(s.name) == 0 {
 		s.device = nil
 	}
@@ -133,6 +136,9 @@ func (s *Session) handOn(ctx context.Context) error {
 	err := s.append(ctx)
 	if err == nil {
 		s.p.readings.Add(int64(len(w.batch)))
+		if s.request != nil {
+			s.request.Readings += len(w.batch)
+		}
 	} else {
 		s.p.inspector.Count(Overload, len(w.batch))
 	}
@@ -145,6 +151,8 @@ func (s *Session) handOn(ctx context.Context) error {
 	w.batch, w.text, w.asked = w.batch[:0], 0, w.asked[:0]
 	s.group.marked, s.group.answer = false, 0
 	switch {
+	case s.request != nil:
+		return err
 	case !s.stream:
 		return nil
 	case err != nil && ctx.Err() != nil:
@@ -156,20 +164,23 @@ func (s *Session) handOn(ctx context.Context) error {
 
 // append gives the batch to the sink. A stream whose ctx ends keeps waiting for
 // a while: what has been read from the socket is not lost for the disk being
-// busy.
+// busy. A request waits no longer than its sender does.
 func (s *Session) append(ctx context.Context) error {
 	batch := s.work.batch
 	if len(batch) == 0 {
 		return nil
 	}
 	last, err := s.p.sink.Append(batch)
-	if s.stream && errors.Is(err, ErrFull) {
-		late, cancel := extend(ctx, grace)
+	if (s.stream || s.request != nil) && errors.Is(err, ErrFull) {
+		late, cancel := s.patience(ctx)
 		defer cancel()
 		for errors.Is(err, ErrFull) {
 			if err = s.p.sink.Room(late, len(batch)); err == nil {
 				last, err = s.p.sink.Append(batch)
 			}
+		}
+		if err != nil && s.request != nil && late.Err() != nil {
+			err = ErrFull
 		}
 	}
 	s.p.watchSink(err, len(batch))
@@ -182,6 +193,14 @@ func (s *Session) append(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// patience returns the context in which the session waits for room.
+func (s *Session) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.request != nil {
+		return context.WithTimeout(ctx, roomWait)
+	}
+	return extend(ctx, grace)
 }
 
 // extend returns a context that ends d after ctx.

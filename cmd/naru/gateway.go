@@ -128,6 +128,7 @@ func (g *gateway) openPush() error {
 		Readings: g.store, History: g.store, Catalog: g.store,
 		Facts: g.facts, Refused: g.refused, About: g.about,
 		Importer: g.importer,
+		Writer:   writer{g.pipeline, g.store},
 		Snapshot: func(ctx context.Context) (api.Snapshot, error) { return takeSnapshot(ctx, g.store) },
 		Usage:    func(ctx context.Context) (api.Usage, error) { return usageOf(ctx, g.store) },
 		Logger:   g.log.With("component", "api"),

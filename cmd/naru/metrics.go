@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -27,6 +29,7 @@ var (
 	refusedDesc   = desc("refused_total", "Payloads, messages and readings that were refused, by reason.", "reason")
 	viewersDesc   = desc("viewers", "Viewers being served, by technique.", "technique")
 	viewsDesc     = desc("views_total", "Viewers served since the start, by technique.", "technique")
+	writesDesc    = desc("http_writes_total", "Writes over HTTP, by the status of the answer.", "status")
 	buildInfoDesc = desc("build_info", "1, labelled with the version.", "version")
 )
 
@@ -60,6 +63,9 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	counter("imported_readings_total", "Readings taken by imports.", float64(c.importer.taken.Load()))
 	counter("import_refused_total", "Rows that imports refused.", float64(c.importer.refused.Load()))
+	c.api.Writes(func(status int, n int64) {
+		out <- prometheus.MustNewConstMetric(writesDesc, prometheus.CounterValue, float64(n), strconv.Itoa(status))
+	})
 	udp, tcp := c.udp.Stats(), c.tcp.Stats()
 	counter("udp_datagrams_total", "Datagrams read.", float64(udp.Datagrams))
 	counter("udp_kernel_drops_total", "Datagrams that the kernel dropped because the receive buffer was full.", float64(udp.KernelDrops))

@@ -177,8 +177,16 @@ func (d *Decoder) fail(f Format, at int, msg string) {
 			e.Byte = at - d.lineAt + 1
 		}
 	}
-	d.msg.Format = f
+	d.begin(f)
 	d.err = e
+}
+
+// begin notes the format and the place of the message at pos.
+func (d *Decoder) begin(f Format) {
+	d.msg.Format = f
+	if !f.binary() {
+		d.msg.Line = d.line
+	}
 }
 
 // addField appends a reading to the message and reports whether there was room.

@@ -72,6 +72,9 @@ func checkBounds(t *testing.T, in []byte, lines bool) {
 		if most := 2*len(in) + maxFields*3*device.MaxMetricLen; len(d.scratch) > most {
 			t.Fatalf("%d bytes of scratch space for %d", len(d.scratch), len(in))
 		}
+		if last := bytes.Count(in, []byte("\n")) + 1; m.Format.binary() != (m.Line == 0) || m.Line > last {
+			t.Fatalf("%s on line %d of %d", m.Format, m.Line, last)
+		}
 		if m.HasSeq && m.Seq > 1<<63-1 || !m.HasSeq && m.Seq != 0 {
 			t.Fatalf("seq %d, %v", m.Seq, m.HasSeq)
 		}

@@ -81,7 +81,7 @@ func (s *lineScanner) escapedToken(d *Decoder, start int, stop uint8) []byte {
 func (d *Decoder) decodeLine() {
 	start := d.pos
 	s := lineScanner{buf: d.buf, pos: start, end: d.end()}
-	d.msg.Format = FormatLine
+	d.begin(FormatLine)
 	at, msg := d.scanLine(&s)
 	if msg != "" {
 		d.fail(FormatLine, at, msg)

@@ -51,6 +51,7 @@ type Message struct {
 	HasSeq bool
 	Ack    bool // the device asks for an answer
 	Fields []Field
+	Line   int // of the payload, from 1, where the message begins; 0 in CBOR
 	// Raw is the text or the item the message was read from.
 	Raw []byte
 }

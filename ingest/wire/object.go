@@ -75,7 +75,7 @@ func (d *Decoder) nextElement() bool {
 
 // readElement reads the object at pos, whose opening has been read.
 func (d *Decoder) readElement(tk tokens, f Format) {
-	d.msg.Format = f
+	d.begin(f)
 	r := objectReader{d: d, tk: tk}
 	d.path = d.path[:0]
 	var ok bool

@@ -96,6 +96,8 @@ type Config struct {
 	About   func() About
 	// Importer takes imports.
 	Importer Importer
+	// Writer takes what devices write.
+	Writer Writer
 	// Snapshot takes a snapshot for a backup.
 	Snapshot func(context.Context) (Snapshot, error)
 	Usage    func(context.Context) (Usage, error)
@@ -104,13 +106,15 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// API serves the paths below /api/v1/.
+// API serves the paths below /api/v1/, and those of InfluxDB's API.
 type API struct {
 	cfg       Config
 	mux       *http.ServeMux
 	work      work
 	imports   chan struct{} // one for each that runs
 	snapshots snapshots
+	crowd     crowd // of writes
+	writes    writeCounts
 }
 
 // New returns the API.
@@ -134,6 +138,8 @@ func New(cfg Config) *API {
 		a.mux.HandleFunc(path, get(handle))
 	}
 	a.mux.HandleFunc("/api/v1/import", a.importRows)
+	a.mux.HandleFunc("/api/v1/write", a.writeHandler(sayNaru))
+	a.handleInflux()
 	a.mux.HandleFunc("GET /api/v1/backup/{id}/{name}", a.backupFile)
 	a.mux.HandleFunc("DELETE /api/v1/backup/{id}", a.endBackup)
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -142,8 +148,8 @@ func New(cfg Config) *API {
 	return a
 }
 
-// Close ends imports, which are answered with what was taken, and backups. It
-// comes before the store stops committing.
+// Close ends imports, which are answered with what was taken, backups, and writes
+// whose body is not whole; what is being written is waited for. It comes before the store stops committing.
 func (a *API) Close() {
 	a.work.close()
 	for _, id := range a.snapshots.ids() {
