@@ -81,6 +81,20 @@ func isGzip(err error) bool {
 
 // closeUnread keeps the server from waiting for the rest of the body before it
 // answers.
+const (
+	// passedOver is how much of a body is read for nothing, and for how long, so
+	// that the client, which may still be writing it, reads the refusal.
+	passedOver    = 4 << 20
+	passedOverFor = 2 * time.Second
+)
+
+// passOver reads a body, or the first of it, for nothing.
+func passOver(w http.ResponseWriter, r *http.Request) {
+	if http.NewResponseController(w).SetReadDeadline(time.Now().Add(passedOverFor)) == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, passedOver) // the answer is the same however it ends
+	}
+}
+
 func closeUnread(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
 
 func refuseUnread(w http.ResponseWriter, status int, msg string) {

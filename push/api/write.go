@@ -133,6 +133,7 @@ func (b *writtenBody) leave() {
 // writeBody lets a request in and reads its body, or returns why not.
 func (a *API) writeBody(w http.ResponseWriter, r *http.Request, from netip.AddrPort) (*writtenBody, *verdict) {
 	if err := a.cfg.Writer.Ready(); err != nil {
+		passOver(w, r)
 		return nil, a.refuseWrite(from, http.StatusServiceUnavailable, refusedOverload, err.Error())
 	}
 	guest, ok := a.crowd.enter(from.Addr())
