@@ -79,8 +79,6 @@ func isGzip(err error) bool {
 	return corrupt || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// closeUnread keeps the server from waiting for the rest of the body before it
-// answers.
 const (
 	// passedOver is how much of a body is read for nothing, and for how long, so
 	// that the client, which may still be writing it, reads the refusal.
@@ -95,6 +93,8 @@ func passOver(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// closeUnread keeps the server from waiting for the rest of the body before it
+// answers.
 func closeUnread(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
 
 func refuseUnread(w http.ResponseWriter, status int, msg string) {
