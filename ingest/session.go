@@ -28,6 +28,7 @@ type Session struct {
 	p      *Pipeline
 	stream bool
 	reply  ReplyFunc
+	accept wire.Formats
 
 	work    *work   // nil from Flush to Handle
 	flight  *flight // of the batch; nil when it holds no seq
@@ -64,6 +65,9 @@ func (p *Pipeline) NewSession(stream bool, reply ReplyFunc) *Session {
 	return &Session{p: p, stream: stream, reply: reply, settled: make(chan struct{}, 1)}
 }
 
+// Accept has the session take these formats only. It is called before Handle.
+func (s *Session) Accept(f wire.Formats) { s.accept = f }
+
 // Handle decodes and admits one payload. It does not keep payload. Readings
 // reach the sink with Flush at the latest; Flush must follow, whatever Handle
 // returns.
@@ -94,6 +98,7 @@ func (s *Session) Handle(ctx context.Context, peer Peer, payload []byte) error {
 func (s *Session) begin(peer Peer) {
 	if s.work == nil {
 		s.work, _ = s.p.works.Get().(*work)
+		s.work.dec.Accept = s.accept
 	}
 	if len(s.work.batch) == 0 {
 		s.now = s.p.now()
