@@ -58,7 +58,7 @@ func (d *Decoder) beginsCollectd() bool {
 
 // isSealedCollectd tells a signature or an encrypted part at the beginning.
 func isSealedCollectd(b []byte) bool {
-	return len(b) >= 4 && b[0] == 2 && (b[1] == 0 || b[1] == 0x10) && int(binary.BigEndian.Uint16(b[2:])) <= len(b)
+	return len(b) >= 4 && b[0] == collectdSignature>>8 && (b[1] == 0 || b[1] == collectdEncryption&0xff)
 }
 
 // collectdText returns the text of the part that b begins with, and the part's
@@ -94,20 +94,15 @@ func (d *Decoder) nextCollectd() bool {
 	d.msg.Format = FormatCollectd
 	for d.pos < len(d.buf) {
 		b := d.buf[d.pos:]
-		n := 0
-		if len(b) >= 4 {
-			n = int(binary.BigEndian.Uint16(b[2:]))
-		}
-		if n < 4 || n > len(b) {
-			d.endCollectd("a part ends too early", Malformed)
-			return true
-		}
-		kind := binary.BigEndian.Uint16(b)
-		switch kind {
-		case collectdSignature, collectdEncryption:
+		kind, n := collectdPart(b)
+		switch {
+		case kind == collectdSignature || kind == collectdEncryption:
 			d.endCollectd("the packet is signed or encrypted, and packets with a key are not read here", Encrypted)
 			return true
-		case collectdValues:
+		case n < 4 || n > len(b):
+			d.endCollectd("a part ends too early", Malformed)
+			return true
+		case kind == collectdValues:
 			d.msg.Raw = b[:n]
 			if msg := d.collectdValues(b[4:n]); msg != "" {
 				d.fail(FormatCollectd, d.pos, msg)
@@ -123,6 +118,14 @@ func (d *Decoder) nextCollectd() bool {
 	}
 	d.array = arrayState{}
 	return false
+}
+
+// collectdPart reads the head of a part: its type and its length, 0 for none.
+func collectdPart(b []byte) (kind uint16, n int) {
+	if len(b) < 4 {
+		return 0, 0
+	}
+	return binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
 }
 
 // endCollectd refuses the rest of the packet.
