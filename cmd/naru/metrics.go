@@ -60,7 +60,7 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	counter("imported_readings_total", "Readings taken by imports.", float64(c.importer.taken.Load()))
 	counter("import_refused_total", "Rows that imports refused.", float64(c.importer.refused.Load()))
-	udp, tcp := c.udp.Stats(), c.tcp.Stats()
+	udp, tcp := (*gateway)(c).socketStats()
 	counter("udp_datagrams_total", "Datagrams read.", float64(udp.Datagrams))
 	counter("udp_kernel_drops_total", "Datagrams that the kernel dropped because the receive buffer was full.", float64(udp.KernelDrops))
 	gauge("udp_receive_buffer_bytes", "Receive buffer that the kernel gave.", float64(c.received))
