@@ -44,7 +44,7 @@ func (d *Decoder) beginsCollectd() bool {
 	if d.lines || d.pos != 0 || !d.Accept.Has(FormatCollectd) {
 		return false
 	}
-	text, _, ok := collectdText(d.buf)
+	text, ok := collectdText(d.buf)
 	if !ok || len(text) == 0 || d.buf[0] != 0 || d.buf[1] != 0 {
 		return false
 	}
@@ -61,18 +61,14 @@ func isSealedCollectd(b []byte) bool {
 	return len(b) >= 4 && b[0] == collectdSignature>>8 && (b[1] == 0 || b[1] == collectdEncryption&0xff)
 }
 
-// collectdText returns the text of the part that b begins with, and the part's
-// length.
-func collectdText(b []byte) (text []byte, n int, ok bool) {
-	if len(b) < 5 {
-		return nil, 0, false
-	}
-	n = int(binary.BigEndian.Uint16(b[2:]))
+// collectdText returns the text of the part that b begins with.
+func collectdText(b []byte) (text []byte, ok bool) {
+	_, n := collectdPart(b)
 	if n < 5 || n > len(b) || b[n-1] != 0 {
-		return nil, 0, false
+		return nil, false
 	}
 	text = b[4 : n-1 : n-1]
-	return text, n, bytes.IndexByte(text, 0) < 0
+	return text, bytes.IndexByte(text, 0) < 0
 }
 
 // decodeCollectd reads the first values of a packet; the others follow as
@@ -165,7 +161,7 @@ func (s *collectdState) take(kind uint16, part []byte) bool {
 	default:
 		return true
 	}
-	text, _, ok := collectdText(part)
+	text, ok := collectdText(part)
 	*into = text
 	return ok
 }

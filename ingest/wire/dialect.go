@@ -39,13 +39,13 @@ func (d *Decoder) decodeDialect(at int, msg string) bool {
 	}
 	d.scratch = d.scratch[:0]
 	d.msg = Message{Format: f, Fields: d.msg.Fields[:0]}
-	switch {
-	case f == FormatGzip:
+	switch f { //nolint:exhaustive // The others are of lines.
+	case FormatGzip:
 		return d.unpack()
-	case f == FormatESPHome:
+	case FormatESPHome:
 		d.decodeESPHome()
 		return true
-	case f == FormatCollectd:
+	case FormatCollectd:
 		return d.decodeCollectd()
 	}
 	start := d.pos

@@ -127,7 +127,7 @@ func (s source) clock() string { return strconv.Itoa(1_600_000_000 + s.IntN(400_
 // its names and texts.
 func (s source) line() string {
 	name := func() string {
-		n := "n" + s.word(wordBytes + ":|.;/<>{}[]#@")
+		n := "n" + s.word(wordBytes+":|.;/<>{}[]#@")
 		return strings.NewReplacer(" ", `\ `, ",", `\,`, "=", `\=`).Replace(n + s.pick("", "", "", " x", ",x", "=x"))
 	}
 	measurement := strings.ReplaceAll(name(), `\=`, "")

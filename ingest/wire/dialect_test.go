@@ -142,7 +142,7 @@ func TestDecodeCSV(t *testing.T) {
 
 func TestDecodeTopic(t *testing.T) {
 	runDecode(t, false, []decodeCase{
-		// Tasmota 13, its console: topic = payload; mosquitto_sub -v: topic payload
+		// Tasmota 13, its console: topic = payload; an MQTT client with -v: topic payload
 		{"Tasmota STATE", `tele/tasmota_9CF9D1/STATE = {"Time":"2024-02-24T22:20:38","Uptime":"0T00:10:11","UptimeSec":611,"POWER":"OFF","Wifi":{"AP":1,"RSSI":44,"Signal":-78}}`, []string{
 			`tasmota tasmota_9CF9D1: Uptime="0T00:10:11" UptimeSec=611i POWER="OFF" Wifi.AP=1i Wifi.RSSI=44i Wifi.Signal=-78i`,
 		}},

@@ -83,7 +83,8 @@ func (d *Decoder) scanESPHome(b []byte, pos int) (int, string, Fault) {
 		return pos, "the packet is encrypted, and packets with a key are not read here", Encrypted
 	}
 	for pos < len(b) {
-		key, size := b[pos], 0
+		var size int
+		key := b[pos]
 		switch key {
 		case espPad:
 			pos++

@@ -133,10 +133,13 @@ func (d *Decoder) scanPairs(line []byte) (int, string) {
 			rank = r
 			d.msg.Device = d.named(value)
 		}
-		if isReservedPair(key) && !(deviceRank(key) > 0 && d.addTag(key, value, at)) {
-			continue
-		}
-		if deviceRank(key) == 0 && !d.addField(cutName(key), pairValue(value)) {
+		switch {
+		case deviceRank(key) > 0:
+			if !d.addTag(key, value, at) {
+				return at, "more than 64 names of the device"
+			}
+		case isReservedPair(key):
+		case !d.addField(cutName(key), pairValue(value)):
 			return at, "more than 4096 pairs"
 		}
 	}

@@ -192,7 +192,7 @@ func (r *objectReader) shellyParams() bool {
 			return true
 		}
 		t := r.tk.next()
-		ok := true
+		var ok bool
 		switch {
 		case string(key.text) == "ts":
 			r.moment(t)
