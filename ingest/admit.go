@@ -86,7 +86,7 @@ func (s *Session) ask(a answer) {
 // wait for. A refusal may concern some of them only.
 func (s *Session) admit(a *answer, m *wire.Message, bad error) *RefusalError {
 	if bad != nil {
-		return refuse(Syntax, bad)
+		return refuse(reasonOf(bad), bad)
 	}
 	if len(m.Fields) == 0 {
 		return &RefusalError{Empty, "the message holds no reading"}

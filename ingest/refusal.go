@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,7 @@ const (
 	TooManyDevices
 	TooManySeries
 	TooManyConnections
+	Encrypted // sealed or signed with a key that is not known here
 	reasons
 )
 
@@ -32,7 +34,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"syntax", "device", "metric", "value", "empty", "too_long", "overload", "forbidden",
-		"devices_limit", "series_limit", "connections_limit",
+		"devices_limit", "series_limit", "connections_limit", "encrypted",
 	}[r]
 }
 
@@ -56,6 +58,20 @@ func (e *RefusalError) Error() string { return e.Detail }
 
 func refuse(r Reason, err error) *RefusalError {
 	return &RefusalError{Reason: r, Detail: err.Error()}
+}
+
+// reasonOf tells why a payload could not be decoded.
+func reasonOf(err error) Reason {
+	if e, ok := errors.AsType[*wire.SyntaxError](err); ok {
+		switch e.Fault {
+		case wire.Oversized:
+			return TooLong
+		case wire.Encrypted:
+			return Encrypted
+		case wire.Malformed:
+		}
+	}
+	return Syntax
 }
 
 // Bounds of the inspector: what it keeps is shown to people, so a few screens

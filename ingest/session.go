@@ -31,6 +31,7 @@ type Session struct {
 	// request is set when the payload is answered as a whole: then reply is not
 	// called.
 	request *request
+	accept wire.Formats
 
 	work    *work   // nil from Flush to Handle
 	flight  *flight // of the batch; nil when it holds no seq
@@ -67,6 +68,9 @@ func (p *Pipeline) NewSession(stream bool, reply ReplyFunc) *Session {
 	return &Session{p: p, stream: stream, reply: reply, settled: make(chan struct{}, 1)}
 }
 
+// Accept has the session take these formats only. It is called before Handle.
+func (s *Session) Accept(f wire.Formats) { s.accept = f }
+
 // Handle decodes and admits one payload. It does not keep payload. Readings
 // reach the sink with Flush at the latest; Flush must follow, whatever Handle
 // returns.
@@ -97,6 +101,7 @@ func (s *Session) Handle(ctx context.Context, peer Peer, payload []byte) error {
 func (s *Session) begin(peer Peer) {
 	if s.work == nil {
 		s.work, _ = s.p.works.Get().(*work)
+		s.work.dec.Accept = s.accept
 	}
 	if len(s.work.batch) == 0 {
 		s.now = s.p.now()

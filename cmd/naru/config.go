@@ -32,6 +32,8 @@ type settings struct {
 	UDP  string // host:port; empty or "off": no listener
 	TCP  string
 	HTTP string
+	// Listen are more sockets for devices, each with the dialects that it takes.
+	Listen []string
 
 	CommitInterval time.Duration
 	RetainAge      span
@@ -61,6 +63,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Data, "data", "naru-data", "`folder` that holds everything that is kept")
 	f.StringVar(&s.UDP, "udp", ":7700", "`address` for datagrams from devices; off for none")
 	f.StringVar(&s.TCP, "tcp", ":7700", "`address` for streams from devices; off for none")
+	f.StringSliceVar(&s.Listen, "listen", nil, "one more `socket` for devices, such as udp://:8125?dialect=statsd; repeatable")
 	f.StringVar(&s.HTTP, "http", ":7780", "`address` for the page, live push and history")
 	f.DurationVar(&s.CommitInterval, "commit-interval", time.Second,
 		"how often readings go to the disk; a device that waits for an answer is served sooner")
@@ -268,6 +271,11 @@ func (s *settings) check() error {
 		return fmt.Errorf("log-level: want debug, info, warn or error, not %q", s.LogLevel)
 	case s.HTTP == "" || s.HTTP == "off":
 		return errors.New("http: want an address such as :7780")
+	}
+	for _, text := range s.Listen {
+		if _, err := parseEndpoint(text); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
 	}
 	for _, o := range s.Origins {
 		if _, err := path.Match(o, ""); err != nil || !strings.Contains(o, "://") {

@@ -16,6 +16,7 @@ var samples = map[string][3]string{
 	"data":                        {"a", "b", "c"},
 	"udp":                         {":1", "off", "127.0.0.1:3"},
 	"tcp":                         {":1", "off", "127.0.0.1:3"},
+	"listen":                      {"[udp://:1]", "[udp://:1?dialect=statsd,tcp://:2]", "[tcp://:3?dialect=graphite+line]"},
 	"http":                        {":1", "localhost:2", "127.0.0.1:3"},
 	"commit-interval":             {"2s", "3ms", "1h0m0s"},
 	"retain-age":                  {"2h0m0s", "-1s", "90d"},

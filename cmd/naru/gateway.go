@@ -46,6 +46,7 @@ type gateway struct {
 	tcpLn    net.Listener
 	httpLn   net.Listener
 	received int // effective receive buffer of udpConn, bytes
+	extras   []extra
 
 	token     string
 	tokenMade bool
@@ -164,7 +165,7 @@ func (g *gateway) openSockets(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return g.openExtra(ctx)
 }
 
 func on(addr string) bool { return addr != "" && addr != "off" }
@@ -181,7 +182,7 @@ func (g *gateway) abandon() error {
 	if g.udpConn != nil {
 		errs = append(errs, g.udpConn.Close())
 	}
-	return errors.Join(append(errs, g.store.Close())...)
+	return errors.Join(append(errs, g.closeExtra(), g.store.Close())...)
 }
 
 // sink adapts the store to the pipeline.
@@ -276,6 +277,9 @@ func (g *gateway) writePorts(path string) error {
 	}
 	if g.tcpLn != nil {
 		ports["tcp"] = g.tcpLn.Addr().String()
+	}
+	for i := range g.extras {
+		ports[g.extras[i].text] = g.extras[i].listening()
 	}
 	b, err := json.Marshal(ports)
 	if err != nil {

@@ -66,7 +66,7 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 	c.api.Writes(func(status int, n int64) {
 		out <- prometheus.MustNewConstMetric(writesDesc, prometheus.CounterValue, float64(n), strconv.Itoa(status))
 	})
-	udp, tcp := c.udp.Stats(), c.tcp.Stats()
+	udp, tcp := (*gateway)(c).socketStats()
 	counter("udp_datagrams_total", "Datagrams read.", float64(udp.Datagrams))
 	counter("udp_kernel_drops_total", "Datagrams that the kernel dropped because the receive buffer was full.", float64(udp.KernelDrops))
 	gauge("udp_receive_buffer_bytes", "Receive buffer that the kernel gave.", float64(c.received))

@@ -61,6 +61,10 @@ func (g *gateway) run(ctx context.Context) error {
 		g.log.Info("datagrams are taken", "component", "ingest", "receive_buffer_bytes", g.received)
 		sockets = append(sockets, start(ctx, fatal, func(ctx context.Context) error { return g.udp.Serve(ctx, g.udpConn) }))
 	}
+	for i := range g.extras {
+		x := &g.extras[i]
+		sockets = append(sockets, start(ctx, fatal, func(ctx context.Context) error { return x.serve(ctx, g.log) }))
+	}
 	if g.settings.Demo {
 		sockets = append([]*actor{start(ctx, fatal, g.demo)}, sockets...)
 	}
@@ -80,6 +84,9 @@ func (g *gateway) run(ctx context.Context) error {
 	}
 	if g.udpConn != nil {
 		errs = append(errs, g.udpConn.Close())
+	}
+	for i := range g.extras {
+		errs = append(errs, g.extras[i].finish())
 	}
 	errs = append(errs, store.stop())
 	g.feed.Close()
