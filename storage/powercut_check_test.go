@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func (s *story) checkOpened(ctx context.Context, dir string, at int, left *survi
 			return nil, err
 		}
 		left.floor, left.head = l.Bounds()
-		if err := s.checkFound(found, at, left); err != nil {
+		if err := errors.Join(s.checkFound(found, at, left), s.checkRegistry(l.Registry(), at, left)); err != nil {
 			return nil, err
 		}
 		return appendMore(l, found, left.head)
@@ -150,6 +151,25 @@ func (s *story) checkFound(found []device.Stored, at int, left *survivor) error 
 	}
 	if lost > 0 {
 		return fmt.Errorf("%d acknowledged readings up to offset %d are lost, floor %d", lost, durable, left.floor)
+	}
+	return nil
+}
+
+// checkRegistry compares the registry with what was said before the cut, and
+// notes it in left.
+func (s *story) checkRegistry(r *Registry, at int, left *survivor) error {
+	left.registered = map[device.ID]int64{}
+	for _, reg := range r.Registrations() {
+		n, err := strconv.ParseInt(reg.Name, 10, 64)
+		if err != nil || len(reg.Credentials) != 2 || len(r.Keys([]byte(reg.ID))) != 1 {
+			return fmt.Errorf("a registration that nobody made: %+v", reg)
+		}
+		left.registered[reg.ID] = n
+	}
+	for id, says := range s.registered {
+		if said := before(says, at); len(said) > 0 && left.registered[id] < said[len(said)-1].number {
+			return fmt.Errorf("the registration %d of %s was shown, there is %d", said[len(said)-1].number, id, left.registered[id])
+		}
 	}
 	return nil
 }

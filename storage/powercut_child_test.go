@@ -81,6 +81,7 @@ func powercutTime(n int64) device.Time {
 //	given OFFSET COUNT NUMBER readings got their offsets
 //	durable OFFSET FLOOR      everything up to OFFSET is on disk; what lies above
 //	                          FLOOR was not dropped yet
+//	registered DEVICE NUMBER  the device is in the registry, named by the number
 type powercutWriter struct {
 	log *Log
 	rng *rand.Rand
@@ -172,8 +173,25 @@ func (w *powercutWriter) append(ctx context.Context) error {
 		if err := w.tell("durable %d %d", last, floor); err != nil {
 			return err
 		}
+		if w.rng.IntN(8) == 0 {
+			if err := w.register(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// register registers a device with credentials, or names it anew.
+func (w *powercutWriter) register() error {
+	c := device.Change{Act: device.Register, ID: device.ID(fmt.Sprintf("d%d", w.n%3)), Name: fmt.Sprint(w.n), PSK: true, Token: true}
+	if _, ok := w.log.Registry().Registration(c.ID); ok {
+		c.Act = device.Rename
+	}
+	if _, _, err := w.log.Registry().Change(c); err != nil {
+		return err
+	}
+	return w.tell("registered %s %d", c.ID, w.n)
 }
 
 // retain appends while the clock goes so fast that readings grow too old.

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/naru-telemetry/naru/device"
 )
 
 // survivor is a store after a power cut.
@@ -17,6 +19,8 @@ type survivor struct {
 	floor  uint64
 	head   uint64
 	next   int64 // number of the next reading
+	// registered are the registered devices and the numbers they are named by.
+	registered map[device.ID]int64
 }
 
 // story is a recording and what its process said.
@@ -29,6 +33,8 @@ type story struct {
 	// numbers has the readings that were ever given, and those that were there
 	// at the start.
 	numbers map[uint64]int64
+	// registered are sayings with a number for each device.
+	registered map[device.ID][]saying
 }
 
 // saying is a line of the child's: of readings given, the first offset, their
@@ -63,6 +69,10 @@ func (s *story) listen() error {
 		case "durable":
 			_, err = fmt.Sscan(rest, &say.offset, &say.other)
 			s.acks = append(s.acks, say)
+		case "registered":
+			var id device.ID
+			_, err = fmt.Sscan(rest, &id, &say.number)
+			s.registered[id] = append(s.registered[id], say)
 		}
 		if err != nil {
 			return fmt.Errorf("%w in %q", err, m.text)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/naru-telemetry/naru/device"
 )
 
 var powerCuts = flag.Int("power-cuts", 200, "how often TestPowerCut cuts the power")
@@ -126,7 +128,10 @@ func recordStore(t *testing.T, strace string, seed uint64, start *survivor) *sto
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &story{recording: rec, start: start, numbers: maps.Clone(start.stored)}
+	s := &story{recording: rec, start: start, numbers: maps.Clone(start.stored), registered: map[device.ID][]saying{}}
+	for id, n := range start.registered {
+		s.registered[id] = []saying{{number: n}}
+	}
 	if s.numbers == nil {
 		s.numbers = map[uint64]int64{}
 	}

@@ -130,6 +130,7 @@ func (g *gateway) openPush() error {
 		Importer: g.importer,
 		Snapshot: func(ctx context.Context) (api.Snapshot, error) { return takeSnapshot(ctx, g.store) },
 		Usage:    func(ctx context.Context) (api.Usage, error) { return usageOf(ctx, g.store) },
+		Registry: g.store.Registry(),
 		Logger:   g.log.With("component", "api"),
 	})
 	g.http = &http.Server{

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -99,6 +100,7 @@ type Config struct {
 	// Snapshot takes a snapshot for a backup.
 	Snapshot func(context.Context) (Snapshot, error)
 	Usage    func(context.Context) (Usage, error)
+	Registry Registry
 	// Now is the wall clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -136,6 +138,7 @@ func New(cfg Config) *API {
 	a.mux.HandleFunc("/api/v1/import", a.importRows)
 	a.mux.HandleFunc("GET /api/v1/backup/{id}/{name}", a.backupFile)
 	a.mux.HandleFunc("DELETE /api/v1/backup/{id}", a.endBackup)
+	a.routeRegistry()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		push.Refuse(w, http.StatusNotFound, "no such resource")
 	})
@@ -174,6 +177,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type millis device.Time
 
 func (m millis) MarshalJSON() ([]byte, error) { return device.Time(m).AppendMillis(nil), nil }
+
+func (m *millis) UnmarshalJSON(b []byte) error {
+	var ms float64
+	if err := json.Unmarshal(b, &ms); err != nil {
+		return err
+	}
+	*m = millis(math.Round(ms * 1000))
+	return nil
+}
 
 // rawValue is a value in the contract's form.
 type rawValue device.Value
