@@ -97,7 +97,11 @@ func (a *API) registrations(w http.ResponseWriter, _ *http.Request) {
 	for _, r := range a.cfg.Registry.Registrations() {
 		out = append(out, Describe(r, device.Secrets{}, About{}))
 	}
-	reply(w, map[string]any{"devices": out})
+	waiting := []waitingJSON{}
+	for _, d := range a.cfg.Waiting() {
+		waiting = append(waiting, d.describe())
+	}
+	reply(w, map[string]any{"devices": out, "admission": a.cfg.Limits().Admission, "waiting": waiting})
 }
 
 func (a *API) registration(w http.ResponseWriter, r *http.Request) {
