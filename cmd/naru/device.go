@@ -120,7 +120,7 @@ func newDeviceListCommand(environ []string) *cobra.Command {
 			if f.asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
 			}
-			return printRegistry(cmd.OutOrStdout(), all)
+			return all.print(cmd.OutOrStdout())
 		})
 	}
 	return cmd
@@ -254,15 +254,26 @@ func isTerminal(w io.Writer) bool {
 
 func dayText(t device.Time) string { return t.Std().Local().Format("2006-01-02 15:04") }
 
-// printRegistry prints a table.
-func printRegistry(w io.Writer, all []api.Registered) error {
+// registryList is what is registered, and in a gateway who waits.
+type registryList struct {
+	Devices   []api.Registered `json:"devices"`
+	Admission string           `json:"admission,omitempty"`
+	Waiting   []struct {
+		ID       device.ID `json:"id"`
+		Address  string    `json:"address"`
+		Messages int64     `json:"messages"`
+	} `json:"waiting,omitempty"`
+}
+
+// print prints a table, and below it who waits.
+func (l *registryList) print(w io.Writer) error {
 	width := len("device")
-	for _, r := range all {
+	for _, r := range l.Devices {
 		width = max(width, len(r.ID))
 	}
 	out := bufio.NewWriter(w) // what fails shows in Flush
 	_, _ = fmt.Fprintf(out, "%-*s  %-16s  %-16s  %s\n", width, "device", "since", "secrets", "name")
-	for _, r := range all {
+	for _, r := range l.Devices {
 		var kinds []string
 		for _, c := range r.Credentials {
 			kinds = append(kinds, c.Kind)
@@ -276,23 +287,22 @@ func printRegistry(w io.Writer, all []api.Registered) error {
 		}
 		_, _ = fmt.Fprintf(out, "%-*s  %-16s  %-16s  %s\n", width, r.ID, dayText(device.Time(r.Created)), secrets, printable(r.Name))
 	}
+	for _, w := range l.Waiting {
+		_, _ = fmt.Fprintf(out, "%s waits: %d messages from %s (naru device approve %s)\n", w.ID, w.Messages, w.Address, w.ID)
+	}
 	return out.Flush()
 }
 
 // registrations returns what is registered.
-func (p *place) registrations(ctx context.Context) ([]api.Registered, error) {
+func (p *place) registrations(ctx context.Context) (*registryList, error) {
+	l := &registryList{Devices: []api.Registered{}}
 	if p.gateway != nil {
-		var answer struct {
-			Devices []api.Registered `json:"devices"`
-		}
-		err := p.gateway.getJSON(ctx, "api/v1/registry", nil, &answer)
-		return answer.Devices, err
+		return l, p.gateway.getJSON(ctx, "api/v1/registry", nil, l)
 	}
-	out := []api.Registered{}
 	for _, r := range p.store.Registry().Registrations() {
-		out = append(out, api.Describe(r, device.Secrets{}, api.About{}))
+		l.Devices = append(l.Devices, api.Describe(r, device.Secrets{}, api.About{}))
 	}
-	return out, nil
+	return l, nil
 }
 
 func (p *place) registration(ctx context.Context, id device.ID) (*api.Registered, error) {

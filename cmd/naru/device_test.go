@@ -40,7 +40,7 @@ var deviceCases = []deviceCase{
 	{"add a/b", 2, `a/b`},
 	{"add", 2, `accepts 1 arg`},
 	{"rename gh1", 2, `accepts 2 arg`},
-	{"list --json", 0, `"id":"both".*"revoked":true.*"id":"gh1"`},
+	{"list --json", 0, `^\{"devices":.*"id":"both".*"revoked":true.*"id":"gh1"`},
 }
 
 // The commands do the same with a folder and with the gateway that has it open.
