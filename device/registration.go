@@ -173,22 +173,24 @@ func (c *Change) Apply(old *Registration, now Time) (*Registration, Secrets, err
 		}
 		return &Registration{ID: c.ID, Name: old.Name, Created: old.Created, Revoked: true}, Secrets{}, nil
 	case Rename, Rotate, Remove:
-	default:
-		return nil, Secrets{}, fmt.Errorf("%w change of a device: %q", ErrInvalid, c.Act)
+		return c.applyTo(old, now)
 	}
-	if old == nil {
+	return nil, Secrets{}, fmt.Errorf("%w change of a device: %q", ErrInvalid, c.Act)
+}
+
+// applyTo is Apply for acts that need a registration.
+func (c *Change) applyTo(old *Registration, now Time) (*Registration, Secrets, error) {
+	switch {
+	case old == nil:
 		return nil, Secrets{}, fmt.Errorf("device %q is %w", c.ID, ErrNotRegistered)
-	}
-	switch c.Act {
-	case Rename:
-		out := *old
-		out.Name = c.Name
-		return &out, Secrets{}, nil
-	case Rotate:
+	case c.Act == Rotate:
 		return old.with(c, now)
-	default:
+	case c.Act == Remove:
 		return nil, Secrets{}, nil
 	}
+	out := *old
+	out.Name = c.Name
+	return &out, Secrets{}, nil
 }
 
 // with returns the registration with new credentials.

@@ -59,7 +59,9 @@ func TestChange(t *testing.T) {
 			{Change: add(true, true), want: "@1 psk@1 token@1"}, {Change: do(Rotate), want: "@1 psk@1 token@1 psk@2 token@2"},
 		}},
 		{"revoked and given a new key", []step{
-			{Change: add(false, true), want: "@1 token@1"}, {Change: do(Revoke), want: "@1 revoked"}, {Change: do(Approve), err: ErrRegistered, want: "@1 revoked"},
+			{Change: add(false, true), want: "@1 token@1"},
+			{Change: do(Revoke), want: "@1 revoked"},
+			{Change: do(Approve), err: ErrRegistered, want: "@1 revoked"},
 			{Change: turn(false, true), want: "@1 token@4"},
 		}},
 		{"revoked, never seen before", []step{{Change: do(Revoke), want: "@1 revoked"}, {Change: do(Register), err: ErrRegistered, want: "@1 revoked"}, {Change: do(Remove), want: "none"}}},
@@ -69,8 +71,10 @@ func TestChange(t *testing.T) {
 			{Change: do(Rename), err: ErrNotRegistered, want: "none"}, {Change: do(Rotate), err: ErrNotRegistered, want: "none"}, {Change: do(Remove), err: ErrNotRegistered, want: "none"},
 		}},
 		{"what is nothing", []step{
-			{Change: do("sell"), err: ErrInvalid, want: "none"}, {Change: Change{Act: Approve, ID: "a b"}, err: ErrInvalid, want: "none"},
-			{Change: Change{Act: Approve, ID: "a", Name: "a\nb"}, err: ErrInvalid, want: "none"}, {Change: Change{Act: Approve, ID: "a", Name: "\xff"}, err: ErrInvalid, want: "none"},
+			{Change: do("sell"), err: ErrInvalid, want: "none"},
+			{Change: Change{Act: Approve, ID: "a b"}, err: ErrInvalid, want: "none"},
+			{Change: Change{Act: Approve, ID: "a", Name: "a\nb"}, err: ErrInvalid, want: "none"},
+			{Change: Change{Act: Approve, ID: "a", Name: "\xff"}, err: ErrInvalid, want: "none"},
 			{Change: Change{Act: Approve, ID: "a", Name: strings.Repeat("x", 65)}, err: ErrInvalid, want: "none"},
 		}},
 	} {

@@ -307,12 +307,11 @@ func (r *Registry) load(tx *bolt.Tx) error {
 		if !ok {
 			r.log.stats.damagedEntries.Add(1)
 			r.log.cfg.Logger.Error("a registration was damaged: its device is refused until it gets a new key", "device", string(k))
-			if device.CheckID(k) != nil {
-				return nil
-			}
 			reg = &device.Registration{ID: device.ID(k), Revoked: true}
 		}
-		r.all[reg.ID] = reg
+		if device.CheckID(k) == nil { // nobody can speak in another name
+			r.all[reg.ID] = reg
+		}
 		return nil
 	})
 }

@@ -343,7 +343,7 @@ func (r *remote) change(ctx context.Context, c device.Change) (*api.Registered, 
 	defer cancel()
 	method, path := http.MethodPost, "api/v1/registry/"+string(c.ID)
 	body := map[string]any{"psk": c.PSK, "token": c.Token, "name": c.Name}
-	switch c.Act {
+	switch c.Act { //nolint:exhaustive // the others are named in the path
 	case device.Register:
 		path = "api/v1/registry"
 		body["id"] = c.ID

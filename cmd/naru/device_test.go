@@ -96,20 +96,19 @@ func TestDeviceKilled(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	p := startProcess(t, "", data)
-	add := func(act, id string) api.Registered {
+	give := func(act, id string) {
 		code, stdout, stderr := command(t, nil, "device", act, id, "--token", "--json", "--data", data)
 		var r api.Registered
 		if err := json.Unmarshal([]byte(stdout), &r); code != 0 || err != nil || r.Secrets == nil || r.Secrets.Token == "" {
 			t.Fatalf("exit code %d, %v: %s%s", code, err, stdout, stderr)
 		}
-		return r
 	}
-	add("add", "kept")
-	add("add", "taken")
+	give("add", "kept")
+	give("add", "taken")
 	if code, _, stderr := command(t, nil, "device", "revoke", "taken", "--data", data); code != 0 {
 		t.Fatal(stderr)
 	}
-	add("rotate", "kept")
+	give("rotate", "kept")
 	p.kill()
 	p = startProcess(t, "", data)
 	var all struct{ Devices []api.Registered }

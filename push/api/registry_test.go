@@ -109,18 +109,25 @@ func TestSetup(t *testing.T) {
 		has       []string
 	}{
 		{
-			"a key", NewSecrets{PSK: psk}, About{Addresses: []string{"192.168.1.2", "10.0.0.1"}, UDP: 7700, TCP: 7701},
+			"a key",
+			NewSecrets{PSK: psk},
+			About{Addresses: []string{"192.168.1.2", "10.0.0.1"}, UDP: 7700, TCP: 7701},
 			"naru://192.168.1.2:7700/gh1?psk=" + psk, "shell (openssl), C (mbedTLS: ESP-IDF, Arduino-ESP32), C (Zephyr)",
 			[]string{"-connect 192.168.1.2:7700 -psk_identity gh1 -psk " + psk, "{0x00,0xff,0x10,0xe0,0xc0,", `"192.168.1.2", "7700"`},
 		},
 		{
-			"a token", NewSecrets{Token: token}, About{Addresses: []string{"192.168.1.2"}, UDP: 7700, TCP: 7701},
+			"a token",
+			NewSecrets{Token: token},
+			About{Addresses: []string{"192.168.1.2"}, UDP: 7700, TCP: 7701},
 			"naru://192.168.1.2:7700/gh1?token=" + token, "shell, Python, MicroPython, Arduino (ESP32, ESP8266)",
 			[]string{"echo 'climate,device=gh1,token=" + token + " temp=21.5' | nc -u -w1 192.168.1.2 7700", `s.connect(("192.168.1.2", 7700))`},
 		},
 		{
-			"streams only", NewSecrets{PSK: psk, Token: token}, About{Addresses: []string{"fd00::2"}, TCP: 7701},
-			"naru://[fd00::2]:7701/gh1?psk=" + psk + "&token=" + token, "shell, Python, MicroPython", []string{"nc -w1 fd00::2 7701", "SOCK_STREAM"},
+			"streams only",
+			NewSecrets{PSK: psk, Token: token},
+			About{Addresses: []string{"fd00::2"}, TCP: 7701},
+			"naru://[fd00::2]:7701/gh1?psk=" + psk + "&token=" + token, "shell, Python, MicroPython",
+			[]string{"nc -w1 fd00::2 7701", "SOCK_STREAM"},
 		},
 		{"nothing listens", NewSecrets{Token: token}, About{}, "naru://127.0.0.1:0/gh1?token=" + token, "", nil},
 	} {
@@ -151,4 +158,31 @@ func TestSetup(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzChange: whatever is asked for is refused or is a change that can be applied
+// or refused.
+func FuzzChange(f *testing.F) {
+	f.Add("add", "gh1", `{"id":"gh1","name":"Glashaus","psk":true,"token":true}`)
+	f.Add("rename", "gh1", `{"name":""}`)
+	f.Add("rotate", "gh1", `{"psk":1}`)
+	f.Add("remove", "", ``)
+	f.Fuzz(func(t *testing.T, act, id, body string) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
+		r.SetPathValue("id", id)
+		c, err := parseChange(device.Act(act), r)
+		if err != nil {
+			return
+		}
+		reg, secrets, err := c.Apply(nil, 1)
+		if err != nil || reg == nil {
+			return
+		}
+		if device.CheckID(reg.ID) != nil || len(reg.Name) > 64 {
+			t.Fatalf("%s %q gives %+v", act, body, reg)
+		}
+		if out := Describe(reg, secrets, About{UDP: 1, TCP: 1}); out.Setup != nil && len(out.Setup.QR) == 0 {
+			t.Fatalf("%s has no QR code", out.Setup.URI)
+		}
+	})
 }

@@ -69,7 +69,7 @@ type target struct {
 func (t target) psk(key string) []Snippet {
 	return []Snippet{
 		{"shell (openssl)", fmt.Sprintf(
-			"(echo 'climate temp=21.5'; sleep 1) | openssl s_client -quiet -dtls1_2 -connect %s -psk_identity %s -psk %s -cipher PSK-AES128-GCM-SHA256",
+			"(echo 'climate temp=21.5'; sleep 1) | openssl s_client -quiet -no_ign_eof -dtls1_2 -connect %s -psk_identity %s -psk %s -cipher PSK-AES128-GCM-SHA256",
 			net.JoinHostPort(t.host, strconv.Itoa(t.udp)), t.id, key)},
 		{"C (mbedTLS: ESP-IDF, Arduino-ESP32)", fmt.Sprintf(`static const unsigned char psk[] = {%s};
 static const char identity[] = "%s";
