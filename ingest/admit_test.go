@@ -142,7 +142,7 @@ func TestWhoMaySendPlain(t *testing.T) {
 	}
 	for _, tt := range tests {
 		b := newBench(Config{}, false)
-		peer := Peer{netip.AddrPortFrom(netip.MustParseAddr(tt.addr), 9), "udp"}
+		peer := Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(tt.addr), 9), Transport: "udp"}
 		b.send(t, peer, "t,device=x,seq=1,ack=1 v=1")
 		b.send(t, peer, "t,device=x,seq=2,ack=1 v=1")
 		want := []string{
@@ -248,13 +248,16 @@ func TestFacts(t *testing.T) {
 		t.Error("facts of a device that nobody knows")
 	}
 	b.Gate().Seed(device.Series{Device: "x", Metric: "t.v"})
-	if _, ok := b.Gate().Device("x"); ok {
-		t.Error("facts of a device that has not sent since the start")
+	if got, ok := b.Gate().Device("x"); !ok || got != (device.Presence{ID: "x"}) {
+		t.Errorf("%+v, %t of a device that has not sent since the start", got, ok)
 	}
 	b.send(t, local, "t,device=x,seq=9 v=1", "t,device=x,seq=9 v=1")
 	b.send(t, other, "t,device=x,seq=9 v=1")
 	got, ok := b.Gate().Device("x")
-	want := Facts{Addr: other.Addr.Addr(), Transport: "udp", Duplicates: 2}
+	at := device.TimeOf(now)
+	want := device.Presence{
+		ID: "x", State: device.Online, Since: at, Heard: at, Addr: other.Addr.Addr(), Transport: "udp", Duplicates: 2, Expected: 1,
+	}
 	if !ok || got != want {
 		t.Errorf("facts %+v, %t; want %+v", got, ok, want)
 	}

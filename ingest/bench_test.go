@@ -31,7 +31,7 @@ func BenchmarkSession(b *testing.B) {
 	}
 	lines := append(bytes.Join(plain, []byte{'\n'}), '\n')
 	session := func(stream bool) *Session {
-		return New(Config{Sink: new(discard)}).NewSession(stream, nil)
+		return New(Config{Sink: new(discard), Rates: Rates{Readings: -1, AddressReadings: 1_000_000_000}}).NewSession(stream, nil)
 	}
 	// datagrams has the session take them as a socket does that finds 64 a call.
 	datagrams := func(payload func(i int) []byte) func(b *testing.B) {

@@ -22,11 +22,18 @@ const (
 	Empty                   // a message without a reading
 	TooLong                 // a line, item or datagram beyond its bound
 	Overload                // the buffer to the store is full
-	Forbidden               // plain readings from an address that is not private
+	Forbidden               // plain readings from an address that is not private, or in another device's name
 	TooManyDevices
 	TooManySeries
 	TooManyConnections
-	Encrypted // sealed or signed with a key that is not known here
+	Encrypted    // sealed or signed with a key that is not known here
+	Handshake    // a device that did not get in
+	NoCredential // the device has a credential, and the message came without
+	NotApproved  // the device is new and waits for approval
+	Unknown      // the device is new, and only those that are registered are taken
+	DeviceRate   // more readings a second than a device may send
+	AddressRate  // the same of an address
+	SeriesRate   // more new metrics a minute
 	reasons
 )
 
@@ -34,7 +41,8 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"syntax", "device", "metric", "value", "empty", "too_long", "overload", "forbidden",
-		"devices_limit", "series_limit", "connections_limit", "encrypted",
+		"devices_limit", "series_limit", "connections_limit", "encrypted", "handshake",
+		"credential", "approval", "unknown", "rate", "rate_address", "rate_series",
 	}[r]
 }
 
@@ -52,6 +60,8 @@ func Reasons() []Reason {
 type RefusalError struct {
 	Reason Reason
 	Detail string
+
+	alike bool // one of many alike: it is counted and not kept
 }
 
 func (e *RefusalError) Error() string { return e.Detail }

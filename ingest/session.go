@@ -31,16 +31,18 @@ type Session struct {
 	// request is set when the payload is answered as a whole: then reply is not
 	// called.
 	request *request
-	accept wire.Formats
+	accept  wire.Formats
 
 	work    *work   // nil from Flush to Handle
 	flight  *flight // of the batch; nil when it holds no seq
 	group   group
-	now     time.Time // when the batch began
+	now     time.Time // when the batch began,
+	at      int64     // and in nanoseconds of service
+	proof   proof     // what a stream has proved by a token
 	from    Peer
-	allowed bool         // from may send plain readings
+	allowed bool         // from may send readings
 	device  *deviceState // the device of the last message,
-	name    []byte       // and how it was named; empty: by the address of from
+	name    []byte       // and how it was named; empty: by from
 
 	unanswered atomic.Int64  // answers on their way
 	settled    chan struct{} // told when there are none any more, and half-way
@@ -105,6 +107,7 @@ func (s *Session) begin(peer Peer) {
 	}
 	if len(s.work.batch) == 0 {
 		s.now = s.p.now()
+		s.at = int64(s.now.Sub(s.p.gate.begun))
 	}
 	if !s.stream {
 		s.group.open = false
@@ -112,10 +115,10 @@ func (s *Session) begin(peer Peer) {
 	if peer == s.from {
 		return
 	}
-	s.from, s.allowed = peer, s.request != nil || mayBePlain(peer.Addr.Addr())
-	if len(s.name) == 0 {
+	if len(s.name) == 0 || peer.Device != s.from.Device {
 		s.device = nil
 	}
+	s.from, s.allowed = peer, s.request != nil || peer.Device != "" || mayBePlain(peer.Addr.Addr())
 }
 
 // Flush hands the readings to the sink. A stream waits for room, and then until

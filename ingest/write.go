@@ -42,7 +42,8 @@ type Told struct {
 // the peer may send is the caller's matter.
 //
 // An error means that the sender must send again, since not everything could be
-// stored; ErrFull that there was no room in time. ctx ends the wait for room.
+// stored; ErrFull that there was no room in time, or that
+// it came faster than the gate lets in. ctx ends the wait for room.
 func (p *Pipeline) Write(ctx context.Context, peer Peer, payload []byte, unit wire.Unit) (Written, error) {
 	r := &request{unit: unit}
 	s := &Session{p: p, request: r}
@@ -60,6 +61,7 @@ func (p *Pipeline) Write(ctx context.Context, peer Peer, payload []byte, unit wi
 type request struct {
 	unit wire.Unit
 	Written
+	hasty   bool      // something came faster than it may: the sender may send it again
 	durable bool      // the answer waits for the disk,
 	flights []*flight // and for these batches of other sessions
 }
@@ -84,15 +86,19 @@ func (r *request) note(a *answer, m *wire.Message, bad error, refusal *RefusalEr
 		return
 	}
 	r.Refused++
+	switch a.reason { //nolint:exhaustive // the others are for good
+	case DeviceRate, AddressRate, SeriesRate:
+		r.hasty = true
+	}
 	if len(r.Told) == maxTold {
 		return
 	}
 	line := m.Line
 	if e, ok := errors.AsType[*wire.SyntaxError](bad); ok && line > 0 {
-		line, refusal = e.Line, &RefusalError{refusal.Reason, fmt.Sprintf("byte %d: %s", e.Byte, e.Msg)}
+		line, refusal = e.Line, &RefusalError{Reason: refusal.Reason, Detail: fmt.Sprintf("byte %d: %s", e.Byte, e.Msg)}
 	}
 	if refusal == nil { // of a retransmission
-		refusal = &RefusalError{a.reason, "refused before: " + a.reason.String()}
+		refusal = &RefusalError{Reason: a.reason, Detail: "refused before: " + a.reason.String()}
 	}
 	r.Told = append(r.Told, Told{line, refusal})
 }
@@ -112,8 +118,13 @@ func (r *request) settle(ctx context.Context, p *Pipeline) error {
 			return ErrFull
 		}
 	}
-	if !r.durable {
-		return nil
+	if r.durable {
+		if err := p.sink.WaitDurable(ctx, p.last.Load()); err != nil {
+			return err
+		}
 	}
-	return p.sink.WaitDurable(ctx, p.last.Load())
+	if r.hasty {
+		return ErrFull
+	}
+	return nil
 }

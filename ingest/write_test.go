@@ -16,7 +16,7 @@ import (
 	"github.com/naru-telemetry/naru/ingest/wire"
 )
 
-var web = Peer{netip.MustParseAddrPort("192.168.1.9:5000"), "http"}
+var web = Peer{Addr: netip.MustParseAddrPort("192.168.1.9:5000"), Transport: "http"}
 
 // told renders what came of a payload.
 func told(w Written, err error) []string {
@@ -130,7 +130,7 @@ func TestWrite(t *testing.T) {
 // answer is bounded.
 func TestWriteRefusals(t *testing.T) {
 	b := newBench(Config{}, false)
-	far := Peer{netip.MustParseAddrPort("8.8.8.8:1"), "http"}
+	far := Peer{Addr: netip.MustParseAddrPort("8.8.8.8:1"), Transport: "http"}
 	w, err := b.Write(t.Context(), far, []byte("t v=1\n"+strings.Repeat("t v=\n", maxTold+5)), wire.Ago)
 	if err != nil || w.Readings != 1 || w.Refused != maxTold+5 || len(w.Told) != maxTold || w.Told[maxTold-1].Line != maxTold+1 {
 		t.Errorf("%+v, %v", w, err)

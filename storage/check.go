@@ -149,6 +149,9 @@ func (c *checker) log(ctx context.Context, path string) error {
 		for id, s := range readCatalog(cat, func(k []byte) { c.problem(hotName, fmt.Errorf("catalogue entry %x", k), -1) }).byID {
 			devices[id] = s.Device
 		}
+		if err := c.registry(tx.Bucket(bucketRegistry)); err != nil {
+			return err
+		}
 		var b batch
 		cur := log.Cursor()
 		for k, v := cur.First(); k != nil; k, v = cur.Next() {
@@ -163,6 +166,19 @@ func (c *checker) log(ctx context.Context, path string) error {
 		return nil
 	})
 	return errors.Join(err, db.Close())
+}
+
+// registry looks at the registrations. Stores of earlier versions have none.
+func (c *checker) registry(b *bolt.Bucket) error {
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error {
+		if _, ok := decodeRegistration(k, v); !ok {
+			c.problem(hotName, fmt.Errorf("registration of device %q", k), -1)
+		}
+		return nil
+	})
 }
 
 // batch looks at a batch and counts its readings that are in no block.

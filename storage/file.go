@@ -180,6 +180,9 @@ func (l *Log) load() error {
 		if err := l.loadNames(tx, meta); err != nil {
 			return err
 		}
+		if err := l.registry.load(tx); err != nil {
+			return err
+		}
 		l.age.load(meta, l.cfg.Now())
 		l.replay(tx)
 		return l.loadOffsets(tx, meta)

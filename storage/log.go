@@ -122,6 +122,10 @@ type Config struct {
 	// append lock held and before Append returns. The readings can be read
 	// from the log already. It must not block, append, or keep the slice.
 	OnAppend func([]device.Stored)
+	// OnRegister is called with every change of a device's registration, which is
+	// nil when it has ended, once it is on disk. Calls do not overlap. It must not
+	// change the registry.
+	OnRegister func(id device.ID, r *device.Registration)
 	// Now is the wall clock for retention by age. Default time.Now.
 	Now func() time.Time
 	// Logger is told of damage, of commits that begin to fail and that work
@@ -232,6 +236,7 @@ type Log struct {
 	age       ageing                // guarded by commitMu
 	purged    time.Time             // when a file left because the disk was full; owned by the keeper
 	leaving   []*volume             // which count no more, but may be there after a crash; owned by the keeper
+	registry  *Registry
 
 	// appendMu orders Append calls and their OnAppend. Taken before mu.
 	appendMu sync.Mutex
@@ -300,6 +305,7 @@ func Open(cfg Config) (*Log, error) {
 		committed: make(chan struct{}),
 	}
 	l.files = openFiles{most: openFileLimit(), written: &l.written}
+	l.registry = &Registry{log: l, wake: make(chan struct{}, 1)}
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
 	}

@@ -47,8 +47,15 @@ type settings struct {
 	MaxConnsPerAddr int
 	MaxDevices      int
 	MaxSeries       int
-	MaxViewers      int
-	Origins         []string
+
+	Admission           admission
+	MaxRate             int // readings a second
+	MaxRatePerAddr      int
+	MaxNewSeries        int // a minute
+	MaxNewSeriesPerAddr int
+
+	MaxViewers int
+	Origins    []string
 
 	Demo      bool
 	DemoRate  float64
@@ -80,6 +87,11 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.IntVar(&s.MaxConnsPerAddr, "max-connections-per-address", listen.DefaultMaxPerAddr, "open streams from one address")
 	f.IntVar(&s.MaxDevices, "max-devices", ingest.DefaultMaxDevices, "devices that are taken")
 	f.IntVar(&s.MaxSeries, "max-series", ingest.DefaultMaxSeries, "series (metrics of devices) that are taken")
+	f.Var(&s.Admission, "admission", "new devices: open takes them, approve has them wait, known refuses them")
+	f.IntVar(&s.MaxRate, "max-rate", ingest.DefaultReadings, "readings a second of a device; -1: no bound")
+	f.IntVar(&s.MaxRatePerAddr, "max-rate-per-address", ingest.DefaultAddressReadings, "readings a second from an address, loopback aside")
+	f.IntVar(&s.MaxNewSeries, "max-new-series", ingest.DefaultSeries, "new metrics a minute of a device")
+	f.IntVar(&s.MaxNewSeriesPerAddr, "max-new-series-per-address", ingest.DefaultAddressSeries, "new metrics a minute from an address, loopback aside")
 	f.IntVar(&s.MaxViewers, "max-viewers", live.DefaultMaxViewers, "viewers served at a time")
 	f.StringSliceVar(&s.Origins, "origins", nil, "`origins` of other sites whose pages may use the API, such as https://*.example.org")
 	f.BoolVar(&s.Demo, "demo", false, "run a simulated fleet of devices, so that there is something to see")

@@ -84,7 +84,9 @@ func (g *gateway) openStore() error {
 		RetainSize:     size,
 		// The feed is made from the open store; nothing is appended before.
 		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
-		Logger:   g.log,
+		// Nor is the registry changed before there is a gate.
+		OnRegister: func(id device.ID, r *device.Registration) { g.pipeline.Gate().Register(id, r) },
+		Logger:     g.log,
 	})
 	if err != nil {
 		return err
@@ -97,11 +99,16 @@ func (g *gateway) openStore() error {
 func (g *gateway) openIngest() {
 	s := g.settings
 	log := g.log.With("component", "ingest")
+	registry := g.store.Registry()
 	g.pipeline = ingest.New(ingest.Config{
-		Sink: sink{g.store}, MaxDevices: s.MaxDevices, MaxSeries: s.MaxSeries, Logger: log,
+		Sink: sink{g.store}, MaxDevices: s.MaxDevices, MaxSeries: s.MaxSeries, Rates: s.rates(), Admission: ingest.Admission(s.Admission),
+		OnPresence: g.feed.Announce, Used: registry.Used, Logger: log,
 	})
 	for _, known := range g.store.Series(device.Selector{}) {
 		g.pipeline.Gate().Seed(known.Series)
+	}
+	for _, r := range registry.Registrations() {
+		g.pipeline.Gate().Register(r.ID, r)
 	}
 	g.udp = &listen.UDP{
 		NewHandler: func(reply ingest.ReplyFunc) listen.Handler { return g.pipeline.NewSession(false, reply) },
@@ -127,11 +134,12 @@ func (g *gateway) openPush() error {
 	g.importer = &importer{store: g.store, admit: g.pipeline.Gate().Introduce}
 	g.api = api.New(api.Config{
 		Readings: g.store, History: g.store, Catalog: g.store,
-		Facts: g.facts, Refused: g.refused, About: g.about,
+		Presence: g.presence, Waiting: g.waiting, Limits: g.limits, Refused: g.refused, About: g.about,
 		Importer: g.importer,
 		Writer:   writer{g.pipeline, g.store},
 		Snapshot: func(ctx context.Context) (api.Snapshot, error) { return takeSnapshot(ctx, g.store) },
 		Usage:    func(ctx context.Context) (api.Usage, error) { return usageOf(ctx, g.store) },
+		Registry: g.store.Registry(),
 		Logger:   g.log.With("component", "api"),
 	})
 	g.http = &http.Server{
@@ -194,16 +202,6 @@ func (s sink) Append(rs []device.Reading) (uint64, error) {
 		return 0, ingest.ErrFull
 	}
 	return last, err
-}
-
-func (g *gateway) facts(id device.ID) api.Facts {
-	f, ok := g.pipeline.Gate().Device(id)
-	if !ok {
-		return api.Facts{}
-	}
-	return api.Facts{
-		Address: f.Addr.Unmap().String(), Transport: f.Transport, ClockWrong: f.ClockWrong, Duplicates: f.Duplicates,
-	}
 }
 
 func (g *gateway) refused() []api.Refused {

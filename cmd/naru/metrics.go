@@ -61,6 +61,8 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue,
 			float64(c.pipeline.Inspector().Total(r)), r.String())
 	}
+	gauge("devices_waiting", "New devices that wait for approval.", float64(len(c.pipeline.Gate().Waiting())))
+	gauge("devices_registered", "Devices in the registry.", float64(len(c.store.Registry().Registrations())))
 	counter("imported_readings_total", "Readings taken by imports.", float64(c.importer.taken.Load()))
 	counter("import_refused_total", "Rows that imports refused.", float64(c.importer.refused.Load()))
 	c.api.Writes(func(status int, n int64) {

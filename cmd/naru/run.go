@@ -47,6 +47,7 @@ func (g *gateway) run(ctx context.Context) error {
 	defer fatal(nil)
 	store := start(ctx, fatal, g.store.Run)
 	pipeline := start(ctx, fatal, g.pipeline.Run)
+	gate := start(ctx, fatal, g.pipeline.Gate().Run)
 	web := start(ctx, fatal, func(context.Context) error {
 		if err := g.http.Serve(g.httpLn); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -78,7 +79,7 @@ func (g *gateway) run(ctx context.Context) error {
 		errs = append(errs, s.stop())
 	}
 	g.api.Close()
-	errs = append(errs, pipeline.stop())
+	errs = append(errs, pipeline.stop(), gate.stop())
 	if g.tcpLn != nil {
 		g.tcp.CloseConns()
 	}
