@@ -142,7 +142,7 @@ func TestWhoMaySendPlain(t *testing.T) {
 	}
 	for _, tt := range tests {
 		b := newBench(Config{}, false)
-		peer := Peer{netip.AddrPortFrom(netip.MustParseAddr(tt.addr), 9), "udp"}
+		peer := Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(tt.addr), 9), Transport: "udp"}
 		b.send(t, peer, "t,device=x,seq=1,ack=1 v=1")
 		b.send(t, peer, "t,device=x,seq=2,ack=1 v=1")
 		want := []string{

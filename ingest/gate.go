@@ -15,7 +15,10 @@ import (
 // Peer is who sent a payload and how.
 type Peer struct {
 	Addr      netip.AddrPort
-	Transport string // udp, tcp, http
+	Transport string // udp, dtls, tcp, http
+	// Device is who the peer has proved to be; empty: nobody has asked. It speaks
+	// for this device only.
+	Device device.ID
 }
 
 // Default bounds of the gate. A gateway in a house has tens of devices; these
@@ -151,9 +154,14 @@ func (g *Gate) forget(d *deviceState) {
 }
 
 // identify returns the state of the device that a message speaks for: the one
-// it names, else ip-<remote address>.
+// it names, else the one that the peer has proved to be, else ip-<remote address>.
 func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
-	if len(name) == 0 {
+	switch {
+	case peer.Device != "" && len(name) > 0 && string(name) != string(peer.Device):
+		return nil, &RefusalError{Forbidden, fmt.Sprintf("device %q may not speak for %q", peer.Device, name)}
+	case peer.Device != "":
+		name = []byte(peer.Device)
+	case len(name) == 0:
 		name = append([]byte("ip-"), peer.Addr.Addr().Unmap().WithZone("").String()...)
 	}
 	if err := device.CheckID(name); err != nil {

@@ -21,10 +21,11 @@ const (
 	Empty                   // a message without a reading
 	TooLong                 // a line, item or datagram beyond its bound
 	Overload                // the buffer to the store is full
-	Forbidden               // plain readings from an address that is not private
+	Forbidden               // plain readings from an address that is not private, or in another device's name
 	TooManyDevices
 	TooManySeries
 	TooManyConnections
+	Handshake // a device that did not get in
 	reasons
 )
 
@@ -32,7 +33,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"syntax", "device", "metric", "value", "empty", "too_long", "overload", "forbidden",
-		"devices_limit", "series_limit", "connections_limit",
+		"devices_limit", "series_limit", "connections_limit", "handshake",
 	}[r]
 }
 

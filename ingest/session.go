@@ -34,9 +34,9 @@ type Session struct {
 	group   group
 	now     time.Time // when the batch began
 	from    Peer
-	allowed bool         // from may send plain readings
+	allowed bool         // from may send readings
 	device  *deviceState // the device of the last message,
-	name    []byte       // and how it was named; empty: by the address of from
+	name    []byte       // and how it was named; empty: by from
 
 	unanswered atomic.Int64  // answers on their way
 	settled    chan struct{} // told when there are none any more, and half-way
@@ -104,10 +104,10 @@ func (s *Session) begin(peer Peer) {
 	if peer == s.from {
 		return
 	}
-	s.from, s.allowed = peer, mayBePlain(peer.Addr.Addr())
-	if len(s.name) == 0 {
+	if len(s.name) == 0 || peer.Device != s.from.Device {
 		s.device = nil
 	}
+	s.from, s.allowed = peer, peer.Device != "" || mayBePlain(peer.Addr.Addr())
 }
 
 // Flush hands the readings to the sink. A stream waits for room, and then until
