@@ -15,7 +15,7 @@ import (
 func TestReasons(t *testing.T) {
 	want := []string{
 		"syntax", "device", "metric", "value", "empty", "too_long", "overload", "forbidden",
-		"devices_limit", "series_limit", "connections_limit",
+		"devices_limit", "series_limit", "connections_limit", "handshake",
 	}
 	var got []string
 	for _, r := range Reasons() {
