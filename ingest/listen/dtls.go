@@ -95,8 +95,10 @@ type DTLS struct {
 	turns      turns
 	quiet      quiet
 	shaking    sync.WaitGroup
-	dirty      chan struct{} // to the keeper: there is something to save; capacity 1
-	failing    bool          // the last save failed; owned by the keeper
+	dirty      chan struct{}       // to the keeper: there is something to save; capacity 1
+	failing    bool                // the last save failed; owned by the keeper
+	kept       map[string]struct{} // in the store; owned by the keeper
+	keptNow    atomic.Int64        // len(kept)
 
 	shaken, failed, evicted, strangers atomic.Int64
 	records, strays, unsent            atomic.Int64

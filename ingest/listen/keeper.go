@@ -14,7 +14,7 @@ import (
 // have ended and everything is saved.
 func (d *DTLS) open(newHandler func(ingest.ReplyFunc) Handler, reply ingest.ReplyFunc, send func(netip.AddrPort, []byte)) (end func()) {
 	d.newHandler, d.reply, d.send = newHandler, reply, send
-	d.dirty = make(chan struct{}, 1)
+	d.dirty, d.kept = make(chan struct{}, 1), map[string]struct{}{}
 	d.mu.Lock()
 	d.sessions, d.perAddr = map[netip.AddrPort]*session{}, map[netip.Addr]int{}
 	d.devices = map[device.ID][]*session{}
@@ -198,6 +198,14 @@ func (d *DTLS) save() {
 	for _, r := range reserved {
 		r.s.reserved(r.limit)
 	}
+	for name, b := range changes {
+		if b == nil {
+			delete(d.kept, name)
+		} else {
+			d.kept[name] = struct{}{}
+		}
+	}
+	d.keptNow.Store(int64(len(d.kept)))
 }
 
 // sweep ends the sessions that have been silent for too long, and forgets those

@@ -64,6 +64,7 @@ func (l *ledger) add(s *session) {
 // DTLSStats counts since the start.
 type DTLSStats struct {
 	Sessions, Handshakes int64 // at present
+	Kept                 int64 // sessions that a restart would find
 	Shaken               int64 // handshakes that made a session
 	Failed               int64 // that did not, of devices whose address was true
 	Strangers            int64 // that nobody went on with: scans and forged addresses
@@ -78,6 +79,7 @@ type DTLSStats struct {
 // Stats returns the counts.
 func (d *DTLS) Stats() DTLSStats {
 	st := DTLSStats{
+		Kept:   d.keptNow.Load(),
 		Shaken: d.shaken.Load(), Failed: d.failed.Load(), Strangers: d.strangers.Load(), Evicted: d.evicted.Load(),
 		Records: d.records.Load(), Unsent: d.unsent.Load(), Strays: d.strays.Load(),
 		Lost: d.gone.lost.Load(), Late: d.gone.late.Load(), Repeated: d.gone.again.Load(), Forged: d.gone.forged.Load(),
