@@ -41,7 +41,7 @@ func (l *lane) datagram(ctx context.Context, from netip.AddrPort, b []byte) erro
 				k = l.d.hello(ctx, from, k, h, now)
 			}
 			if k == nil {
-				l.d.strays.Add(1) // an alert in clear ends nothing
+				l.d.stray(from, r)
 				continue
 			}
 			forShake = append(forShake, r.whole...)
@@ -71,6 +71,20 @@ func (l *lane) datagram(ctx context.Context, from netip.AddrPort, b []byte) erro
 		k.conn.feed(forShake)
 	}
 	return nil
+}
+
+// farNumber is a record number beyond what a handshake that is given up can have
+// used: a client takes none twice.
+const farNumber = 1 << 20
+
+// stray counts a record in clear that belongs to nothing; an alert ends nothing. A
+// client who goes on with a handshake that we have given up is told, so that it
+// begins anew at once.
+func (d *DTLS) stray(from netip.AddrPort, r record) {
+	d.strays.Add(1)
+	if r.kind == typeHandshake && len(r.body) >= messageHead && r.body[0] == clientHello && r.body[4]|r.body[5] != 0 {
+		d.send(from, append(appendHead(nil, typeAlert, 0, farNumber, 2), alertFatal, handshakeFailure))
+	}
 }
 
 // sessionRecords takes records that were held back for a session.
@@ -152,19 +166,16 @@ func (d *DTLS) sealed(s *session, kind byte, b []byte) {
 func (d *DTLS) hello(ctx context.Context, from netip.AddrPort, k *shake, h hello, now time.Time) *shake {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	k = d.shakes[from]
-	if k != nil {
+	if k = d.shakes[from]; k != nil {
 		if k.random == [32]byte(h.random) || k.conn.returned() && now.Sub(k.began) < staleShake {
 			return k
 		}
 		k.cancel(errReplaced)
 		d.dropShakeLocked(k)
 	}
-	if len(d.shakes) >= maxShakes {
-		d.evictShakeLocked(netip.Addr{})
-	}
-	if d.shakesAt[from.Addr()] >= maxShakesPerAddr {
-		d.evictShakeLocked(from.Addr())
+	if !d.roomLocked(from.Addr(), now) {
+		d.evicted.Add(1)
+		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	d.shakeNo++
@@ -181,25 +192,50 @@ func (d *DTLS) hello(ctx context.Context, from netip.AddrPort, k *shake, h hello
 	return k
 }
 
-// evictShakeLocked ends the oldest handshake, of one address if it is valid, whose
-// client has not shown that its address is true; when all have, the oldest. The
+// roomLocked makes room for a handshake from an address, and reports whether
+// there is any. The caller holds mu.
+func (d *DTLS) roomLocked(from netip.Addr, now time.Time) bool {
+	if d.shakesAt[from] >= maxShakesPerAddr {
+		d.evictLocked(d.oldestLocked(from))
+	}
+	if len(d.shakes) < maxShakes {
+		return true
+	}
+	k := d.oldestLocked(netip.Addr{})
+	if d.strangeLocked(k) && d.perAddr[from] == 0 && now.Sub(k.began) < strangerTime {
+		return false
+	}
+	d.evictLocked(k)
+	return true
+}
+
+// strangeLocked reports whether nothing speaks for the truth of the address. The
 // caller holds mu.
-func (d *DTLS) evictShakeLocked(of netip.Addr) {
+func (d *DTLS) strangeLocked(k *shake) bool {
+	return d.perAddr[k.conn.to.Addr()] == 0 && !k.conn.returned()
+}
+
+// oldestLocked returns the oldest handshake of a stranger; when there is none, the
+// oldest; of one address, if it is valid. The caller holds mu.
+func (d *DTLS) oldestLocked(of netip.Addr) *shake {
 	var oldest *shake
 	strange := false
 	for at, k := range d.shakes {
 		if of.IsValid() && at.Addr() != of {
 			continue
 		}
-		s := !k.conn.returned()
+		s := d.strangeLocked(k)
 		if oldest == nil || s && !strange || s == strange && k.number < oldest.number {
 			oldest, strange = k, s
 		}
 	}
-	if oldest != nil {
-		oldest.cancel(errEvicted)
-		d.dropShakeLocked(oldest)
-	}
+	return oldest
+}
+
+// evictLocked ends a handshake for another. The caller holds mu.
+func (d *DTLS) evictLocked(k *shake) {
+	k.cancel(errEvicted)
+	d.dropShakeLocked(k)
 }
 
 // dropShakeLocked forgets a handshake. The caller holds mu.

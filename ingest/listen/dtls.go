@@ -28,9 +28,12 @@ const (
 	maxSessionsPerDevice = 4
 
 	// maxShakes bounds the handshakes that are under way, some 30 KiB each. Beyond,
-	// the oldest ends whose client has not returned its cookie: a flood of forged
-	// addresses pushes out itself.
-	maxShakes = 256
+	// the oldest ends of a stranger, whose address has no session and who has not
+	// returned the cookie: a flood of forged addresses pushes out itself.
+	maxShakes = 512
+	// strangerTime is for how long a stranger is not pushed out, so that one who is
+	// near can return the cookie. It bounds how many handshakes begin, too.
+	strangerTime = 20 * time.Millisecond
 	// maxShakesPerAddr is the same for one address.
 	maxShakesPerAddr = 64
 	// staleShake is after which time a client with another random takes the place
