@@ -41,7 +41,7 @@ func (l *lane) datagram(ctx context.Context, from netip.AddrPort, b []byte) erro
 				k = l.d.hello(ctx, from, k, h, now)
 			}
 			if k == nil {
-				l.d.stray(from, r)
+				l.d.stray(from, r, s != nil)
 				continue
 			}
 			forShake = append(forShake, r.whole...)
@@ -79,10 +79,11 @@ const farNumber = 1 << 20
 
 // stray counts a record in clear that belongs to nothing; an alert ends nothing. A
 // client who goes on with a handshake that we have given up is told, so that it
-// begins anew at once.
-func (d *DTLS) stray(from netip.AddrPort, r record) {
+// begins anew at once; not one with a session, which a forged record must not make
+// us disturb.
+func (d *DTLS) stray(from netip.AddrPort, r record, hasSession bool) {
 	d.strays.Add(1)
-	if r.kind == typeHandshake && len(r.body) >= messageHead && r.body[0] == clientHello && r.body[4]|r.body[5] != 0 {
+	if !hasSession && r.kind == typeHandshake && len(r.body) >= messageHead && r.body[0] == clientHello && r.body[4]|r.body[5] != 0 {
 		d.send(from, append(appendHead(nil, typeAlert, 0, farNumber, 2), alertFatal, handshakeFailure))
 	}
 }

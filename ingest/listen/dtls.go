@@ -44,9 +44,10 @@ const (
 	// after the device has closed it.
 	sweepEvery = 10 * time.Second
 	// saveDelay is how long new sessions gather before they are saved, and
-	// windowEvery how often the replay windows of all are.
+	// windowEvery how often the replay windows of those that were heard are: what a
+	// crash forgets of them can be replayed once.
 	saveDelay   = time.Second
-	windowEvery = 5 * time.Minute
+	windowEvery = time.Minute
 )
 
 // Key is one of the secrets under which a device may come in.

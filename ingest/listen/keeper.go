@@ -124,13 +124,13 @@ func (d *DTLS) keep(done <-chan struct{}) {
 	for {
 		select {
 		case <-done:
-			d.markAll()
+			d.markHeard()
 			d.save()
 			return
 		case <-sweep.C:
 			d.sweep(time.Now())
 		case <-windows.C:
-			d.markAll()
+			d.markHeard()
 		case <-d.dirty:
 			if gathered == nil {
 				gathered = time.After(saveDelay)
@@ -142,12 +142,14 @@ func (d *DTLS) keep(done <-chan struct{}) {
 	}
 }
 
-// markAll has every session saved.
-func (d *DTLS) markAll() {
+// markHeard has every session saved that has been heard since it was.
+func (d *DTLS) markHeard() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for addr := range d.sessions {
-		d.markLocked(addr)
+	for addr, s := range d.sessions {
+		if s.heardSinceSaved() {
+			d.markLocked(addr)
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ type session struct {
 	// got it; nil once the device has sent data.
 	flight  []byte
 	heard   time.Time
+	stale   bool // heard since it was last saved
 	closing bool // the device has said goodbye; what it had sent before may still come
 }
 
@@ -79,7 +80,7 @@ func (s *session) take(dst []byte, r record, now time.Time) ([]byte, verdict) {
 	case !s.window.take(r.seq):
 		return dst, repeated
 	}
-	s.heard = now
+	s.heard, s.stale = now, true
 	text := plain[len(dst):]
 	switch r.kind {
 	case typeData:
@@ -147,6 +148,7 @@ var errSaved = errors.New("listen: dtls: not a saved session")
 func (s *session) save(dst []byte, now time.Time) (saved []byte, limit uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.stale = false
 	limit = min(max(s.next+reserveAhead, s.limit), maxSeq)
 	var flags byte
 	if s.certificate {
@@ -162,6 +164,13 @@ func (s *session) save(dst []byte, now time.Time) (saved []byte, limit uint64) {
 		dst = binary.LittleEndian.AppendUint64(dst, n)
 	}
 	return binary.LittleEndian.AppendUint32(dst, uint32(now.Sub(s.heard)/time.Second)), limit
+}
+
+// heardSinceSaved reports whether the saved session has an old window.
+func (s *session) heardSinceSaved() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stale
 }
 
 // reserved allows the numbers below limit.
