@@ -124,13 +124,13 @@ func (d *DTLS) keep(done <-chan struct{}) {
 	for {
 		select {
 		case <-done:
-			d.markHeard()
+			d.markSessions(true) // for how long they have been idle
 			d.save()
 			return
 		case <-sweep.C:
 			d.sweep(time.Now())
 		case <-windows.C:
-			d.markHeard()
+			d.markSessions(false)
 		case <-d.dirty:
 			if gathered == nil {
 				gathered = time.After(saveDelay)
@@ -142,12 +142,13 @@ func (d *DTLS) keep(done <-chan struct{}) {
 	}
 }
 
-// markHeard has every session saved that has been heard since it was.
-func (d *DTLS) markHeard() {
+// markSessions has every session saved, or those only that have been heard since
+// they were.
+func (d *DTLS) markSessions(all bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for addr, s := range d.sessions {
-		if s.heardSinceSaved() {
+		if all || s.heardSinceSaved() {
 			d.markLocked(addr)
 		}
 	}
