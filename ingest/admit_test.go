@@ -169,6 +169,32 @@ func TestWhoMaySendPlain(t *testing.T) {
 	}
 }
 
+// TestProvenDevice: a peer that has proved which device it is speaks from any
+// address, and for that device only.
+func TestProvenDevice(t *testing.T) {
+	b := newBench(Config{}, false)
+	far := netip.MustParseAddrPort("8.8.8.8:9")
+	one := Peer{Addr: far, Transport: "dtls", Device: "one"}
+	two := Peer{Addr: netip.MustParseAddrPort("8.8.8.8:10"), Transport: "dtls", Device: "two"}
+	b.send(t, one, "t v=1")
+	b.send(t, two, "t v=2") // the name is empty again, but another's
+	b.send(t, one, "t,device=one v=3\nt,device=two v=4\nt v=5")
+	b.send(t, two, "t,device=one v=6")
+	b.send(t, Peer{Addr: far, Transport: "udp"}, "t,device=one v=7")
+	want := []string{"one t.v=1", "two t.v=2", "one t.v=3", "one t.v=5"}
+	if d := cmp.Diff(want, b.sink.texts()); d != "" {
+		t.Error("(-want +got):\n", d)
+	}
+	refused := []string{
+		`forbidden: device "one" may not speak for "two"`,
+		`forbidden: device "two" may not speak for "one"`,
+		"forbidden: plain readings are taken from private addresses only",
+	}
+	if d := cmp.Diff(refused, b.refusals(), equal...); d != "" {
+		t.Error("refusals (-want +got):\n", d)
+	}
+}
+
 func TestMoment(t *testing.T) {
 	const at = device.Time(1_764_000_000_123_456)
 	const day = device.Time(86_400_000_000)

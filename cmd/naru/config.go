@@ -41,6 +41,8 @@ type settings struct {
 	RetainHours    span
 	RetainSize     byteSize
 
+	PSK []string // keys of devices, id=hex
+
 	ReceiveBuffer   byteSize
 	Idle            time.Duration
 	MaxConns        int
@@ -80,6 +82,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.Var(&s.RetainHours, "retain-1h", "how long those of each hour are kept")
 	s.RetainSize = byteSize(defaultRetainSize())
 	f.Var(&s.RetainSize, "retain-size", "how large all files may grow before the oldest readings go; at most 80% of the disk unless said")
+	f.StringSliceVar(&s.PSK, "psk", nil,
+		"`id=key` in hex of a device that comes in over DTLS; several of one device are all valid. Better in the environment or the file")
 	s.ReceiveBuffer = listen.DefaultReceiveBuffer
 	f.Var(&s.ReceiveBuffer, "receive-buffer", "receive buffer asked of the kernel for datagrams")
 	f.DurationVar(&s.Idle, "idle-timeout", listen.DefaultIdle, "how long a device's stream may say nothing")
@@ -283,6 +287,9 @@ func (s *settings) check() error {
 		return fmt.Errorf("log-level: want debug, info, warn or error, not %q", s.LogLevel)
 	case s.HTTP == "" || s.HTTP == "off":
 		return errors.New("http: want an address such as :7780")
+	}
+	if _, err := keysOf(s.PSK); err != nil {
+		return err
 	}
 	for _, text := range s.Listen {
 		if _, err := parseEndpoint(text); err != nil {

@@ -23,6 +23,7 @@ var samples = map[string][3]string{
 	"retain-1m":                   {"2h0m0s", "-1s", "1y"},
 	"retain-1h":                   {"2h0m0s", "14d", "1y"},
 	"retain-size":                 {"16MiB", "1GiB", "100000000"},
+	"psk":                         {"[a=00112233445566778899aabbccddeeff]", "[b=ffffffffffffffffffffffffffffffff,b=eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee]", "[c=dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd]"},
 	"receive-buffer":              {"1MiB", "64KiB", "100000"},
 	"idle-timeout":                {"1s", "2m0s", "3h0m0s"},
 	"max-connections":             {"1", "2", "3"},

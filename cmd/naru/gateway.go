@@ -36,6 +36,7 @@ type gateway struct {
 	feed     *push.Feed
 	pipeline *ingest.Pipeline
 	udp      *listen.UDP
+	sessions *storage.Sessions // nil when nobody comes in over DTLS
 	tcp      *listen.TCP
 	live     *live.Handler
 	importer *importer
@@ -60,6 +61,9 @@ func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, 
 		return nil, err
 	}
 	g.openIngest()
+	if err := g.openDTLS(); err != nil {
+		return nil, errors.Join(err, g.abandon())
+	}
 	if err := g.openPush(); err != nil {
 		return nil, errors.Join(err, g.abandon())
 	}
@@ -190,7 +194,7 @@ func (g *gateway) abandon() error {
 	if g.udpConn != nil {
 		errs = append(errs, g.udpConn.Close())
 	}
-	return errors.Join(append(errs, g.closeExtra(), g.store.Close())...)
+	return errors.Join(append(errs, g.closeExtra(), g.closeSessions(), g.store.Close())...)
 }
 
 // sink adapts the store to the pipeline.

@@ -72,6 +72,9 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 	counter("udp_datagrams_total", "Datagrams read.", float64(udp.Datagrams))
 	counter("udp_kernel_drops_total", "Datagrams that the kernel dropped because the receive buffer was full.", float64(udp.KernelDrops))
 	gauge("udp_receive_buffer_bytes", "Receive buffer that the kernel gave.", float64(c.received))
+	if c.udp.DTLS != nil {
+		c.collectDTLS(counter, gauge)
+	}
 	gauge("tcp_connections", "Open streams from devices.", float64(tcp.Open))
 	counter("tcp_accepted_total", "Streams accepted or refused.", float64(tcp.Accepted))
 
@@ -122,4 +125,22 @@ func (c *gatewayCollector) collectStore(counter, gauge func(string, string, floa
 	gauge("durable_offset", "Offset up to which readings are on the disk.", float64(s.Durable))
 	gauge("devices", "Devices known.", float64(s.Devices))
 	gauge("series", "Series known.", float64(s.Series))
+}
+
+func (c *gatewayCollector) collectDTLS(counter, gauge func(string, string, float64)) {
+	s := c.udp.DTLS.Stats()
+	gauge("dtls_sessions", "Sessions of devices.", float64(s.Sessions))
+	gauge("dtls_sessions_kept", "Sessions that a restart would find.", float64(s.Kept))
+	gauge("dtls_handshakes", "Handshakes under way.", float64(s.Handshakes))
+	counter("dtls_handshakes_total", "Handshakes that made a session.", float64(s.Shaken))
+	counter("dtls_handshakes_failed_total", "Handshakes that failed, of peers whose address is true.", float64(s.Failed))
+	counter("dtls_strangers_total", "Handshakes that nobody went on with: scans and forged addresses.", float64(s.Strangers))
+	counter("dtls_handshakes_evicted_total", "Handshakes that others pushed out.", float64(s.Evicted))
+	counter("dtls_records_total", "Records with readings.", float64(s.Records))
+	gauge("dtls_lost_records", "Records that have not come, by their numbers; some may still.", float64(s.Lost))
+	counter("dtls_late_total", "Records that came behind a later one.", float64(s.Late))
+	counter("dtls_repeated_total", "Records that had come before, or too late to tell.", float64(s.Repeated))
+	counter("dtls_forged_total", "Records that were not authentic.", float64(s.Forged))
+	counter("dtls_strays_total", "Records that belong to no session, or are broken.", float64(s.Strays))
+	counter("dtls_unsent_total", "Answers that could not be sent.", float64(s.Unsent))
 }

@@ -100,7 +100,7 @@ func (g *gateway) run(ctx context.Context) error {
 	if g.live.Wait(goodbye) != nil {
 		g.log.Warn("some viewers did not answer the goodbye")
 	}
-	errs = append(errs, g.store.Close())
+	errs = append(errs, g.closeSessions(), g.store.Close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		// The part that failed has returned it too.
 		errs = append([]error{cause}, slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, cause) })...)
