@@ -58,30 +58,32 @@ type Gate struct {
 	devices map[string]*deviceState
 }
 
-// deviceState is what the gate knows of one device.
+// deviceState is what the gate knows of one device. What every message touches
+// stands together.
 type deviceState struct {
 	id device.ID
 
 	mu           sync.Mutex // guards following; never held together with another device's
 	gone         bool       // forgotten: who holds it looks for the device again
+	online       bool       // and Run has told so
+	clockWrong   bool
+	over         bool // the last message was refused for a rate
+	choked       bool // a new metric has been
 	registration *device.Registration
 	metrics      map[string]known
-	window       window
-	flights      []*flight // batches that hold messages marked in window
-	clockWrong   bool
-	skew         skew
 	addr         netip.Addr
 	address      *addressState // of addr
 	transport    string
-	duplicates   int64
+	readings     budget
+	heard        device.Time
+	skew         skew
+	rhythm       rhythm
 
-	readings, newSeries budget
-	over                bool  // the last message was refused for a rate
-	choked              bool  // a new metric has been
-	limited             int64 // messages and readings refused for one
-
-	rhythm        rhythm
-	heard         device.Time
+	window        window
+	flights       []*flight // batches that hold messages marked in window
+	duplicates    int64
+	limited       int64 // messages and readings refused for a rate
+	newSeries     budget
 	battery, rssi ownGauge
 	told          device.Presence // what Run has told last,
 	toldAt        int64           // and when

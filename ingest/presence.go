@@ -96,7 +96,7 @@ func (d *deviceState) measureLocked(r role, v device.Value) {
 func (g *Gate) hearLocked(d *deviceState, at int64, now device.Time) {
 	d.rhythm.hear(at)
 	d.heard = now
-	if d.told.State != device.Online {
+	if !d.online {
 		g.stir()
 	}
 }
@@ -192,6 +192,7 @@ func (d *deviceState) news(at int64, now device.Time) (device.Presence, bool) {
 		return device.Presence{}, false
 	}
 	p := d.presenceLocked(at, now)
+	d.online = p.State == device.Online
 	if d.told.ID != "" && !urgent(&p, &d.told) {
 		if at-d.toldAt < int64(presenceRefresh) {
 			return p, false

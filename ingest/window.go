@@ -29,7 +29,6 @@ type window struct {
 	highest  uint64
 	newest   device.Time // latest device time among the messages seen; 0: none had one
 	lastSeen time.Time   // when a seq was last taken as new
-
 	// expected counts the seqs up to the highest, and arrived those of them that
 	// were seen. The older half of what they count fades.
 	expected, arrived uint32

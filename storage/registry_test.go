@@ -120,8 +120,8 @@ func TestRegistryUses(t *testing.T) {
 		r.KeyUsed([]byte("gh1"), next)
 		expect("the new one used", next)
 		last := change(t, r, device.Change{Act: device.Rotate, ID: "gh1"}).PSK
+		r.KeyUsed([]byte("gh1"), last) // when the gateway is about to stop
 		cancel()
-		r.KeyUsed([]byte("gh1"), last) // while the gateway stops
 		if err := errors.Join(<-ran, l.Close()); err != nil {
 			t.Fatal(err)
 		}
