@@ -80,7 +80,7 @@ func inputs() int {
 	if n, err := strconv.Atoi(os.Getenv("NARU_TEST_INPUTS")); err == nil {
 		return n
 	}
-	return 20_000
+	return 5_000
 }
 
 // source makes what sane devices send: names that begin with a letter, finite
