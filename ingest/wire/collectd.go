@@ -200,15 +200,17 @@ func (d *Decoder) collectdValues(b []byte) string {
 	return ""
 }
 
+var pluginInstanceKey, typeInstanceKey = []byte("plugin_instance"), []byte("type_instance")
+
 // collectdTags returns the instances as tags.
 func (d *Decoder) collectdTags() []byte {
 	s := &d.series.collectd
 	d.tags = d.tags[:0]
 	if len(s.pluginInstance) > 0 {
-		d.addTag([]byte("plugin_instance"), cutName(s.pluginInstance), 0)
+		d.addTag(pluginInstanceKey, cutName(s.pluginInstance), 0)
 	}
 	if len(s.typeInstance) > 0 {
-		d.addTag([]byte("type_instance"), cutName(s.typeInstance), 0)
+		d.addTag(typeInstanceKey, cutName(s.typeInstance), 0)
 	}
 	return d.joinTags(d.tags, 0)
 }

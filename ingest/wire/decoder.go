@@ -37,7 +37,9 @@ type Decoder struct {
 	array   arrayState
 	senml   senmlBase
 	series  seriesState
-	gzip    gzipState
+	gzip    *gzipState // nil until something has been packed
+	// unpacked says that buf is what a packed payload held.
+	unpacked bool
 }
 
 // arrayState is where the decoder stands in what holds many messages: a
@@ -56,7 +58,7 @@ func (d *Decoder) Reset(payload []byte, lines bool) {
 	d.buf, d.pos, d.lines = payload, 0, lines
 	d.line, d.lineAt, d.lineEnd, d.midLine = 1, 0, -1, false
 	d.array = arrayState{}
-	d.gzip.open = false
+	d.unpacked = false
 }
 
 // Next reads the next message and reports whether there was one. A message that

@@ -79,6 +79,7 @@ func TestDecodeESPHome(t *testing.T) {
 	}{
 		{"plain", head + "01 02 0000ac41 04 74656d70 03 01 04 646f6f72 0000", []string{"esphome kitchen-1: temp=21.5 door=true"}},
 		{"rolling code", head + "05 0700000001000000 03 00 01 61 02 0000c0bf 01 62", []string{"esphome kitchen-1 seq=4294967303: a=false b=-1.5"}},
+		{"rolling code beyond a seq", head + "05 07000000010000ff 03 00 01 61 000000", []string{"esphome kitchen-1: a=false"}},
 		{"padded name", "5345 03 676831 0000 01 03 01 01 61 000000", []string{"esphome gh1: a=true"}},
 		{"ping key", head + "01 04 01020304 03 01 01 61 0000", []string{"esphome kitchen-1: a=true"}},
 		{"ping", "4850 09 6b69746368656e2d31 01020304", []string{"esphome kitchen-1:"}},

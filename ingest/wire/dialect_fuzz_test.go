@@ -80,7 +80,7 @@ func inputs() int {
 	if n, err := strconv.Atoi(os.Getenv("NARU_TEST_INPUTS")); err == nil {
 		return n
 	}
-	return 20_000
+	return 5_000
 }
 
 // source makes what sane devices send: names that begin with a letter, finite
@@ -99,7 +99,8 @@ func (s source) word(alphabet string) string {
 
 const wordBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
-func (s source) name() string { return s.word(wordBytes) }
+// name is none that means something by itself, such as seq.
+func (s source) name() string { return "q" + s.word(wordBytes) }
 
 func (s source) path() string {
 	parts := make([]string, 1+s.IntN(4))
@@ -127,7 +128,7 @@ func (s source) clock() string { return strconv.Itoa(1_600_000_000 + s.IntN(400_
 // its names and texts.
 func (s source) line() string {
 	name := func() string {
-		n := "n" + s.word(wordBytes+":|.;/<>{}[]#@")
+		n := "q" + s.word(wordBytes+":|.;/<>{}[]#@")
 		return strings.NewReplacer(" ", `\ `, ",", `\,`, "=", `\=`).Replace(n + s.pick("", "", "", " x", ",x", "=x"))
 	}
 	measurement := strings.ReplaceAll(name(), `\=`, "")

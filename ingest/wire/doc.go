@@ -98,13 +98,14 @@
 //     where model, channel and id make the device; of Tasmota, behind a topic; or
 //     any other, whose device is else the host. The header's time counts.
 //   - topic, a topic with a slash, a space and a payload, as an MQTT client prints
-//     it and nc sends it on; = may stand between, as in Tasmota's log. The payload is an object, and no line protocol ends with a brace, or a number
-//     or boolean. With tele or stat among the levels it is tasmota (any payload;
-//     the device is the level before the last), below zigbee2mqtt/ it is
-//     zigbee2mqtt (the device is the friendly name, last_seen the time), else the
-//     device is what the object says, or the last level; that before it for a
-//     number, whose metric is the last. Commands, discovery and the bridge's own
-//     topics hold no reading.
+//     it and nc sends it on; = may stand between, as in Tasmota's log. The payload
+//     is an object, and no line protocol ends with a brace, or a number or
+//     boolean. With tele or stat among the levels it is tasmota (any payload; the
+//     device is the level before the last), below zigbee2mqtt/ it is zigbee2mqtt
+//     (the device is the friendly name, last_seen the time), else the device is
+//     what the object says, or the last level; that before it for a number, whose
+//     metric is the last. Commands, discovery and the bridge's own topics hold no
+//     reading.
 //   - statsd (statsd/statsd, docs/metric_types.md; DogStatsD 1.2; Telegraf's tags
 //     in the name), name:value|type|@rate|#tag:value. Each line is a reading, not
 //     added up: counters say by how much, divided by the rate; timers are

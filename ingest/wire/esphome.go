@@ -75,7 +75,9 @@ func (d *Decoder) scanESPHome(b []byte, pos int) (int, string, Fault) {
 	switch key := b[pos]; {
 	case key == espRollingCode && len(b)-pos > 8:
 		code := binary.LittleEndian.Uint64(b[pos+1:])
-		d.msg.Seq, d.msg.HasSeq = code&math.MaxInt64, code <= math.MaxInt64
+		if code <= math.MaxInt64 {
+			d.msg.Seq, d.msg.HasSeq = code, true
+		}
 		pos += 9
 	case key == espData:
 		pos++

@@ -63,7 +63,7 @@ func checkDecoder(t *testing.T, d *Decoder, in []byte, lines bool) {
 	behind := 0
 	for messages := 1; d.Next(); messages++ {
 		m, err := d.Message()
-		if d.gzip.open {
+		if d.unpacked {
 			in, behind = d.buf, 0
 		}
 		if messages > len(in) {

@@ -14,7 +14,6 @@ const maxUnpacked = 256 << 10
 
 // gzipState keeps what unpacking needs from one datagram to the next.
 type gzipState struct {
-	open   bool // buf is unpacked
 	reader gzip.Reader
 	in     bytes.Reader
 	out    []byte
@@ -26,11 +25,14 @@ func isGzip(b []byte) bool { return len(b) > 2 && b[0] == 0x1f && b[1] == 0x8b &
 // unpack puts what the datagram holds in the place of the datagram. It reports
 // true where it refuses it instead.
 func (d *Decoder) unpack() bool {
-	g := &d.gzip
+	if d.gzip == nil {
+		d.gzip = &gzipState{out: make([]byte, maxUnpacked+1)}
+	}
+	g := d.gzip
 	packed := d.buf
 	d.msg.Raw = packed
 	switch {
-	case g.open:
+	case d.unpacked:
 		d.fail(FormatGzip, 0, "what is unpacked is packed again")
 	case g.unpack(packed) != nil:
 		d.fail(FormatGzip, 0, "the packed data are damaged")
@@ -38,7 +40,7 @@ func (d *Decoder) unpack() bool {
 		d.fail(FormatGzip, 0, "unpacked this is more than 256 KiB")
 		d.err.Fault = Oversized
 	default:
-		g.open = true
+		d.unpacked = true
 		d.buf = g.out
 		return false
 	}
@@ -51,9 +53,6 @@ func (g *gzipState) unpack(packed []byte) error {
 	g.in.Reset(packed)
 	if err := g.reader.Reset(&g.in); err != nil {
 		return err
-	}
-	if g.out == nil {
-		g.out = make([]byte, maxUnpacked+1)
 	}
 	n := 0
 	for n <= maxUnpacked {
