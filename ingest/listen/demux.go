@@ -3,8 +3,10 @@ package listen
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
@@ -174,40 +176,64 @@ func (d *DTLS) hello(ctx context.Context, from netip.AddrPort, k *shake, h hello
 		k.cancel(errReplaced)
 		d.dropShakeLocked(k)
 	}
-	if !d.roomLocked(from.Addr(), now) {
+	if d.begun.Load() >= maxBeginning && d.perAddr[from.Addr()] == 0 && !d.away.again(from, h) {
 		d.evicted.Add(1)
 		return nil
 	}
+	d.roomLocked(from.Addr())
 	ctx, cancel := context.WithCancelCause(ctx)
 	d.shakeNo++
+	d.begun.Add(1)
 	k = &shake{
 		conn: newShakeConn(from, d.send), cancel: cancel, began: now, random: [32]byte(h.random), number: d.shakeNo,
 	}
 	d.shakes[from] = k
 	d.shakesAt[from.Addr()]++
 	h.suites = slices.Clone(h.suites)
+	k.conn.spoken = sync.OnceFunc(func() { d.begun.Add(-1) })
 	d.shaking.Go(func() {
 		defer cancel(nil)
+		defer k.conn.spoken()
 		d.shakeHands(ctx, k, h)
 	})
 	return k
 }
 
-// roomLocked makes room for a handshake from an address, and reports whether
-// there is any. The caller holds mu.
-func (d *DTLS) roomLocked(from netip.Addr, now time.Time) bool {
+// turnedAway remembers the ClientHellos that were not taken.
+type turnedAway struct {
+	seed maphash.Seed
+	sums []uint64 // by their last bits; nil before the first
+}
+
+const maxTurnedAway = 1 << 17
+
+// again reports whether the ClientHello has been turned away before, and remembers
+// it.
+func (a *turnedAway) again(from netip.AddrPort, h hello) bool {
+	if a.sums == nil {
+		a.seed, a.sums = maphash.MakeSeed(), make([]uint64, maxTurnedAway)
+	}
+	var m maphash.Hash
+	m.SetSeed(a.seed)
+	maphash.WriteComparable(&m, from)
+	_, _ = m.Write(h.random) // it never fails
+	sum := m.Sum64()
+	slot := &a.sums[sum%maxTurnedAway]
+	if *slot == sum {
+		return true
+	}
+	*slot = sum
+	return false
+}
+
+// roomLocked makes room for a handshake from an address. The caller holds mu.
+func (d *DTLS) roomLocked(from netip.Addr) {
 	if d.shakesAt[from] >= maxShakesPerAddr {
 		d.evictLocked(d.oldestLocked(from))
 	}
-	if len(d.shakes) < maxShakes {
-		return true
+	if len(d.shakes) >= maxShakes {
+		d.evictLocked(d.oldestLocked(netip.Addr{}))
 	}
-	k := d.oldestLocked(netip.Addr{})
-	if d.strangeLocked(k) && d.perAddr[from] == 0 && now.Sub(k.began) < strangerTime {
-		return false
-	}
-	d.evictLocked(k)
-	return true
 }
 
 // strangeLocked reports whether nothing speaks for the truth of the address. The
