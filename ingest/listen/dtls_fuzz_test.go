@@ -82,7 +82,7 @@ func FuzzSession(f *testing.F) {
 		if _, v := s.take(nil, r, time.Now()); v != repeated {
 			t.Fatalf("again: %v", v)
 		}
-		saved, limit := s.save(nil, time.Now())
+		saved, limit := s.save(time.Now())
 		if again, err := restore(s.addr, saved, time.Now()); err != nil || again.window != s.window || again.next != limit {
 			t.Fatalf("restored %+v, %v", again, err)
 		}
@@ -95,7 +95,7 @@ func FuzzRestore(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	saved, _ := s.save(nil, time.Now())
+	saved, _ := s.save(time.Now())
 	f.Add(saved)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := restore(address(1), b, time.Now())
@@ -106,7 +106,7 @@ func FuzzRestore(f *testing.F) {
 		s.take(nil, r, time.Now())
 		s.idle(time.Now())
 		s.facts(time.Now())
-		if _, _, err := s.seal(nil, typeData, nil); err == nil {
+		if _, _, err := s.seal(typeData, nil); err == nil {
 			t.Error("it sends without a reservation")
 		}
 	})
@@ -135,7 +135,7 @@ func FuzzHandshake(f *testing.F) {
 			end := d.open(r.handler, d.answer, func(_ netip.AddrPort, b []byte) { last = b })
 			ctx, cancel := context.WithCancel(t.Context())
 			l := &lane{d: d, h: r}
-			for _, p := range bytes.Split(b, cut) {
+			for p := range bytes.SplitSeq(b, cut) {
 				if bytes.Equal(p, []byte("cookie")) && len(last) > recordHead+15 {
 					p = withCookie(helloRecord(1), last[recordHead+messageHead+3:])
 				}

@@ -225,7 +225,7 @@ func TestGnuTLS(t *testing.T) {
 			d := &DTLS{Keys: oneDevice()}
 			to, _ := dtlsServer(t, d, r.handler)
 			p := run(t, "gnutls-cli", "--udp", "--port", fmt.Sprint(to.Port()), "--pskusername", deviceID, "--pskkey", deviceKey,
-				"--priority", "NONE:+VERS-DTLS1.2:+PSK:+"+cipher+":+AEAD:+COMP-NULL", to.Addr().String())
+				"--priority", "NONE:+VERS-DTLS1.2:+PSK:+"+cipher+":+AEAD:+COMP-NULL:+GROUP-ALL:+SIGN-ALL", to.Addr().String())
 			for i := range 3 {
 				p.say(t, fmt.Sprintf("climate temp=%d", i))
 				p.hears(t, fmt.Sprintf("answer to climate temp=%d", i))

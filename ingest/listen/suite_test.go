@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,7 +66,7 @@ func TestVectors(t *testing.T) {
 				"3ff4def08e4b7a9de576d26586cec64b61161ae10b594f09e26a7e902ecbd0600691",
 		},
 	} {
-		for _, s := range append(pskSuites[:len(pskSuites):len(pskSuites)], certificateSuites...) {
+		for _, s := range append(slices.Clip(pskSuites), certificateSuites...) {
 			if s.name != v.suite {
 				continue
 			}
@@ -101,7 +102,7 @@ func checkVector(t *testing.T, source string, aead cipher.AEAD, nonce, extra, pl
 // TestKeyBlock: the keys are those that pion derives.
 func TestKeyBlock(t *testing.T) {
 	master, client, server := bytes.Repeat([]byte{1}, 48), bytes.Repeat([]byte{2}, 32), bytes.Repeat([]byte{3}, 32)
-	for _, s := range append(pskSuites[:len(pskSuites):len(pskSuites)], certificateSuites...) {
+	for _, s := range append(slices.Clip(pskSuites), certificateSuites...) {
 		want, err := prf.GenerateEncryptionKeys(master, client, server, 0, s.keyLen, s.saltLen, s.hash)
 		if err != nil {
 			t.Fatal(err)
