@@ -165,6 +165,13 @@ func TestCertificatesRefused(t *testing.T) {
 			to, stop := dtlsServer(t, d, r.handler)
 			p := openssl(t, to, tt.client...)
 			p.hears(t, "alert")
+			for late := time.After(20 * time.Second); len(refused.all()) == 0; {
+				select {
+				case <-time.After(time.Millisecond):
+				case <-late:
+					t.Fatal("nothing was refused")
+				}
+			}
 			if err := stop(); err != nil {
 				t.Error(err)
 			}

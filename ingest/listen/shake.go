@@ -251,8 +251,8 @@ func (d *DTLS) shakeHands(ctx context.Context, k *shake, h hello) {
 		d.shaken.Add(1)
 		return
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = context.Cause(ctx)
 	}
 	d.fail(k, err)
 	_ = k.conn.Close()
