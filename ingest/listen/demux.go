@@ -3,8 +3,10 @@ package listen
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
@@ -30,41 +32,34 @@ func (l *lane) datagram(ctx context.Context, from netip.AddrPort, b []byte) erro
 	var forShake []byte
 	for len(b) > 0 {
 		r, rest, ok := cutRecord(b)
-		if !ok {
+		if !ok || r.epoch > epoch {
 			l.d.strays.Add(1)
 			break
 		}
 		b = rest
-		switch {
-		case r.epoch == 0:
-			if h, isHello := parseHello(r); isHello {
-				k = l.d.hello(ctx, from, k, h, now)
+		if r.epoch == epoch && s != nil {
+			taken, err := l.take(ctx, s, r, now)
+			if err != nil {
+				return err
 			}
-			if k == nil {
-				l.d.stray(from, r, s != nil)
+			if taken {
 				continue
 			}
-			forShake = append(forShake, r.whole...)
-		case r.epoch == epoch:
-			if s != nil {
-				taken, err := l.take(ctx, s, r, now)
-				if taken || err != nil {
-					if err != nil {
-						return err
-					}
-					continue
-				}
+		}
+		if h, isHello := parseHello(r); isHello {
+			if next := l.d.hello(ctx, from, h, now); next != k {
+				k, forShake = next, nil
 			}
-			if k == nil {
-				l.d.strays.Add(1)
-				continue
-			}
+		}
+		if k == nil {
+			l.d.stray(from, r, s != nil)
+			continue
+		}
+		if r.epoch == epoch {
 			k.hold(r)
-			if r.kind == typeHandshake || r.kind == typeChangeCipherSpec {
-				forShake = append(forShake, r.whole...)
-			}
-		default:
-			l.d.strays.Add(1)
+		}
+		if r.epoch == 0 || r.kind == typeHandshake {
+			forShake = append(forShake, r.whole...)
 		}
 	}
 	if len(forShake) > 0 {
@@ -77,13 +72,13 @@ func (l *lane) datagram(ctx context.Context, from netip.AddrPort, b []byte) erro
 // used: a client takes none twice.
 const farNumber = 1 << 20
 
-// stray counts a record in clear that belongs to nothing; an alert ends nothing. A
+// stray counts a record that belongs to nothing; an alert in clear ends nothing. A
 // client who goes on with a handshake that we have given up is told, so that it
 // begins anew at once; not one with a session, which a forged record must not make
 // us disturb.
 func (d *DTLS) stray(from netip.AddrPort, r record, hasSession bool) {
 	d.strays.Add(1)
-	if !hasSession && r.kind == typeHandshake && len(r.body) >= messageHead && r.body[0] == clientHello && r.body[4]|r.body[5] != 0 {
+	if !hasSession && r.epoch == 0 && r.kind == typeHandshake && len(r.body) >= messageHead && r.body[0] == clientHello && r.body[4]|r.body[5] != 0 {
 		d.send(from, append(appendHead(nil, typeAlert, 0, farNumber, 2), alertFatal, handshakeFailure))
 	}
 }
@@ -127,6 +122,7 @@ func (l *lane) take(ctx context.Context, s *session, r record, now time.Time) (t
 		}
 	case goodbye:
 		l.d.sealed(s, typeAlert, []byte{alertWarning, closeNotify})
+	case repeated, nothing:
 	}
 	return true, nil
 }
@@ -150,7 +146,7 @@ func (d *DTLS) answer(peer ingest.Peer, b []byte) {
 
 // sealed sends a record.
 func (d *DTLS) sealed(s *session, kind byte, b []byte) {
-	out, low, err := s.seal(nil, kind, b)
+	out, low, err := s.seal(kind, b)
 	if low {
 		d.mark(s.addr)
 	}
@@ -162,52 +158,75 @@ func (d *DTLS) sealed(s *session, kind byte, b []byte) {
 }
 
 // hello takes the first ClientHello of a client, who may be at it for the first
-// time, repeat it, or have restarted; k is the handshake with its address. It
-// returns the one that is to have it.
-func (d *DTLS) hello(ctx context.Context, from netip.AddrPort, k *shake, h hello, now time.Time) *shake {
+// time, repeat it, or have restarted. It returns the handshake that is to have it.
+func (d *DTLS) hello(ctx context.Context, from netip.AddrPort, h hello, now time.Time) *shake {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if k = d.shakes[from]; k != nil {
+	if k := d.shakes[from]; k != nil {
 		if k.random == [32]byte(h.random) || k.conn.returned() && now.Sub(k.began) < staleShake {
 			return k
 		}
 		k.cancel(errReplaced)
 		d.dropShakeLocked(k)
 	}
-	if !d.roomLocked(from.Addr(), now) {
+	if d.begun.Load() >= maxBeginning && d.perAddr[from.Addr()] == 0 && !d.away.again(from, h) {
 		d.evicted.Add(1)
 		return nil
 	}
+	d.roomLocked(from.Addr())
 	ctx, cancel := context.WithCancelCause(ctx)
 	d.shakeNo++
-	k = &shake{
+	d.begun.Add(1)
+	k := &shake{
 		conn: newShakeConn(from, d.send), cancel: cancel, began: now, random: [32]byte(h.random), number: d.shakeNo,
 	}
 	d.shakes[from] = k
 	d.shakesAt[from.Addr()]++
 	h.suites = slices.Clone(h.suites)
+	k.conn.spoken = sync.OnceFunc(func() { d.begun.Add(-1) })
 	d.shaking.Go(func() {
 		defer cancel(nil)
+		defer k.conn.spoken()
 		d.shakeHands(ctx, k, h)
 	})
 	return k
 }
 
-// roomLocked makes room for a handshake from an address, and reports whether
-// there is any. The caller holds mu.
-func (d *DTLS) roomLocked(from netip.Addr, now time.Time) bool {
+// turnedAway remembers the ClientHellos that were not taken.
+type turnedAway struct {
+	seed maphash.Seed
+	sums []uint64 // by their last bits; nil before the first
+}
+
+const maxTurnedAway = 1 << 17
+
+// again reports whether the ClientHello has been turned away before, and remembers
+// it.
+func (a *turnedAway) again(from netip.AddrPort, h hello) bool {
+	if a.sums == nil {
+		a.seed, a.sums = maphash.MakeSeed(), make([]uint64, maxTurnedAway)
+	}
+	var m maphash.Hash
+	m.SetSeed(a.seed)
+	maphash.WriteComparable(&m, from)
+	_, _ = m.Write(h.random) // it never fails
+	sum := m.Sum64()
+	slot := &a.sums[sum%maxTurnedAway]
+	if *slot == sum {
+		return true
+	}
+	*slot = sum
+	return false
+}
+
+// roomLocked makes room for a handshake from an address. The caller holds mu.
+func (d *DTLS) roomLocked(from netip.Addr) {
 	if d.shakesAt[from] >= maxShakesPerAddr {
 		d.evictLocked(d.oldestLocked(from))
 	}
-	if len(d.shakes) < maxShakes {
-		return true
+	if len(d.shakes) >= maxShakes {
+		d.evictLocked(d.oldestLocked(netip.Addr{}))
 	}
-	k := d.oldestLocked(netip.Addr{})
-	if d.strangeLocked(k) && d.perAddr[from] == 0 && now.Sub(k.began) < strangerTime {
-		return false
-	}
-	d.evictLocked(k)
-	return true
 }
 
 // strangeLocked reports whether nothing speaks for the truth of the address. The

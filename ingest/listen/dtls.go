@@ -31,9 +31,10 @@ const (
 	// the oldest ends of a stranger, whose address has no session and who has not
 	// returned the cookie: a flood of forged addresses pushes out itself.
 	maxShakes = 512
-	// strangerTime is for how long a stranger is not pushed out, so that one who is
-	// near can return the cookie. It bounds how many handshakes begin, too.
-	strangerTime = 20 * time.Millisecond
+	// maxBeginning bounds the handshakes of strangers that have not been given their
+	// cookie yet, so that a flood leaves processors to everybody else. Who is turned
+	// away gets in when he asks again: forged addresses do not.
+	maxBeginning = 8
 	// maxShakesPerAddr is the same for one address.
 	maxShakesPerAddr = 64
 	// staleShake is after which time a client with another random takes the place
@@ -115,5 +116,7 @@ type DTLS struct {
 	shakes   map[netip.AddrPort]*shake
 	shakesAt map[netip.Addr]int
 	shakeNo  uint64
+	begun    atomic.Int64 // handshakes without a cookie yet
+	away     turnedAway
 	changed  map[string]netip.AddrPort // to be saved, or forgotten when they are over
 }

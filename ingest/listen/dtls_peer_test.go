@@ -163,3 +163,104 @@ func TestOpenSSL(t *testing.T) {
 		})
 	}
 }
+
+// TestOpenSSLDefaults: with its own list of suites, and a key on the command line,
+// OpenSSL gets in; with those that we do not speak it is told.
+func TestOpenSSLDefaults(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		in   bool
+	}{
+		{"its own list", []string{"-psk_identity", deviceID, "-psk", deviceKey}, true},
+		{"a small MTU", []string{"-psk_identity", deviceID, "-psk", deviceKey, "-mtu", "256"}, true},
+		{"CBC only", withKey(deviceID, deviceKey, "PSK-AES128-CBC-SHA256:ECDHE-PSK-AES128-CBC-SHA256"), false},
+		{"no key", nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRecorder()
+			r.answer = func(string) string { return "answer" }
+			d := &DTLS{Keys: oneDevice()}
+			to, _ := dtlsServer(t, d, r.handler)
+			p := openssl(t, to, tt.args...)
+			if !tt.in {
+				p.hears(t, "alert")
+				return
+			}
+			p.say(t, "t v=1")
+			p.hears(t, "answer")
+		})
+	}
+}
+
+// TestOpenSSLWrongKey: OpenSSL is told at once, and the log tells why.
+func TestOpenSSLWrongKey(t *testing.T) {
+	for id, why := range map[string]string{deviceID: "wrong key for device", "nobody": "no key for an unknown device"} {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			var log logLines
+			d := &DTLS{Keys: oneDevice(), Logger: log.logger()}
+			to, stop := dtlsServer(t, d, newRecorder().handler)
+			p := openssl(t, to, withKey(id, "ff"+deviceKey[2:], "PSK-AES128-GCM-SHA256")...)
+			p.hears(t, "alert decrypt error")
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if !strings.Contains(log.String(), why) {
+				t.Errorf("log %s", log.String())
+			}
+		})
+	}
+}
+
+// TestGnuTLS: the suites with a key that gnutls-cli has; with ECDHE-PSK it shakes
+// hands and then crashes, in 3.7, as it prints what was agreed.
+func TestGnuTLS(t *testing.T) {
+	for _, cipher := range []string{"AES-128-CCM-8", "AES-128-CCM", "AES-128-GCM", "CHACHA20-POLY1305"} {
+		t.Run(cipher, func(t *testing.T) {
+			t.Parallel()
+			r := newRecorder()
+			r.answer = func(p string) string { return "answer to " + p }
+			d := &DTLS{Keys: oneDevice()}
+			to, _ := dtlsServer(t, d, r.handler)
+			p := run(t, "gnutls-cli", "--udp", "--port", fmt.Sprint(to.Port()), "--pskusername", deviceID, "--pskkey", deviceKey,
+				"--priority", "NONE:+VERS-DTLS1.2:+PSK:+"+cipher+":+AEAD:+COMP-NULL:+GROUP-ALL:+SIGN-ALL", to.Addr().String())
+			for i := range 3 {
+				p.say(t, fmt.Sprintf("climate temp=%d", i))
+				p.hears(t, fmt.Sprintf("answer to climate temp=%d", i))
+			}
+			if all := d.Sessions(); len(all) != 1 || all[0].Device != deviceID {
+				t.Errorf("%+v", all)
+			}
+		})
+	}
+}
+
+// TestPipelineOverDTLS joins the server with the sessions it is made for: a device
+// speaks for itself, without a name too, and its acknowledgements come back.
+func TestPipelineOverDTLS(t *testing.T) {
+	sink := &memory{}
+	p := ingest.New(ingest.Config{Sink: sink})
+	running := served(t, p.Run)
+	to, stop := dtlsServer(t, &DTLS{Keys: oneDevice(), Refuse: p.Refuse}, func(reply ingest.ReplyFunc) Handler { return p.NewSession(false, reply) })
+	c := openssl(t, to, withKey(deviceID, deviceKey, "PSK-AES128-CCM8")...)
+	c.say(t, "t,seq=1,ack=1 v=1")
+	c.hears(t, `{"ack":1}`)
+	c.say(t, "t,device="+deviceID+",seq=2,ack=1 v=2")
+	c.hears(t, `{"ack":2}`)
+	c.say(t, "t,device=freezer,seq=3,ack=1 v=3")
+	c.hears(t, `{"error":"forbidden","seq":3}`)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if err := running(); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(sink.texts(), ", "); got != deviceID+" t.v=1, "+deviceID+" t.v=2" {
+		t.Errorf("got %s", got)
+	}
+	if facts, ok := p.Gate().Device(deviceID); !ok || facts.Transport != "dtls" {
+		t.Errorf("%+v", facts)
+	}
+}

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -180,7 +181,7 @@ func (d *DTLS) save() {
 			changes[name] = nil
 			continue
 		}
-		b, limit := s.save(nil, now)
+		b, limit := s.save(now)
 		changes[name] = b
 		reserved = append(reserved, reservation{s, limit})
 	}
@@ -191,9 +192,7 @@ func (d *DTLS) save() {
 		}
 		d.failing = true
 		d.mu.Lock()
-		for name, addr := range changed {
-			d.changed[name] = addr
-		}
+		maps.Copy(d.changed, changed)
 		d.mu.Unlock()
 		return
 	}

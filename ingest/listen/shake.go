@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,7 +169,7 @@ var errNoDevice = errors.New("the certificate names no device: want its id as DN
 // certificateDevice returns the device that a certificate names: by its first DNS
 // name that is an id, else by its common name.
 func certificateDevice(c *x509.Certificate) (device.ID, error) {
-	for _, name := range append(c.DNSNames[:len(c.DNSNames):len(c.DNSNames)], c.Subject.CommonName) {
+	for _, name := range append(slices.Clip(c.DNSNames), c.Subject.CommonName) {
 		if device.CheckID(name) == nil {
 			return device.ID(name), nil
 		}
@@ -250,8 +251,8 @@ func (d *DTLS) shakeHands(ctx context.Context, k *shake, h hello) {
 		d.shaken.Add(1)
 		return
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = context.Cause(ctx)
 	}
 	d.fail(k, err)
 	_ = k.conn.Close()

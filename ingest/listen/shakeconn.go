@@ -36,6 +36,8 @@ type shakeConn struct {
 	to   netip.AddrPort
 	send func(to netip.AddrPort, b []byte)
 	wake chan struct{} // to the reader, capacity 1
+	// spoken is called when something goes out.
+	spoken func()
 
 	mu       sync.Mutex // guards following
 	in       [][]byte
@@ -56,7 +58,7 @@ type sent struct {
 }
 
 func newShakeConn(to netip.AddrPort, send func(netip.AddrPort, []byte)) *shakeConn {
-	return &shakeConn{to: to, send: send, wake: make(chan struct{}, 1)}
+	return &shakeConn{to: to, send: send, wake: make(chan struct{}, 1), spoken: func() {}}
 }
 
 // feed queues a datagram, which it copies.
@@ -116,6 +118,7 @@ func (c *shakeConn) Write(b []byte) (int, error) {
 	}
 	c.note(b)
 	c.send(c.to, b)
+	c.spoken()
 	return len(b), nil
 }
 

@@ -38,8 +38,8 @@ func gcm(id uint16, name string, keyLen int, hash func() hash.Hash) *suite {
 	}}
 }
 
-func ccmOf(id uint16, name string, keyLen, tagLen int) *suite {
-	return &suite{id, name, keyLen, 4, 8, tagLen, sha256.New, func(key []byte) (cipher.AEAD, error) {
+func ccmOf(id uint16, name string, tagLen int) *suite {
+	return &suite{id, name, 16, 4, 8, tagLen, sha256.New, func(key []byte) (cipher.AEAD, error) {
 		block, err := aes.NewCipher(key)
 		if err != nil {
 			return nil, err
@@ -61,8 +61,8 @@ var (
 	pskSuites = []*suite{
 		ecdhePSKChaCha,
 		pskChaCha,
-		ccmOf(0xc0a8, "PSK_WITH_AES_128_CCM_8", 16, 8),
-		ccmOf(0xc0a4, "PSK_WITH_AES_128_CCM", 16, 16),
+		ccmOf(0xc0a8, "PSK_WITH_AES_128_CCM_8", 8),
+		ccmOf(0xc0a4, "PSK_WITH_AES_128_CCM", 16),
 		gcm(0x00a8, "PSK_WITH_AES_128_GCM_SHA256", 16, sha256.New),
 	}
 	certificateSuites = []*suite{
@@ -70,8 +70,8 @@ var (
 		gcm(0xc02f, "ECDHE_RSA_WITH_AES_128_GCM_SHA256", 16, sha256.New),
 		gcm(0xc02c, "ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", 32, sha512.New384),
 		gcm(0xc030, "ECDHE_RSA_WITH_AES_256_GCM_SHA384", 32, sha512.New384),
-		ccmOf(0xc0ac, "ECDHE_ECDSA_WITH_AES_128_CCM", 16, 16),
-		ccmOf(0xc0ae, "ECDHE_ECDSA_WITH_AES_128_CCM_8", 16, 8),
+		ccmOf(0xc0ac, "ECDHE_ECDSA_WITH_AES_128_CCM", 16),
+		ccmOf(0xc0ae, "ECDHE_ECDSA_WITH_AES_128_CCM_8", 8),
 	}
 )
 
