@@ -53,6 +53,11 @@ func (a *ageing) load(meta *bolt.Bucket, now time.Time) {
 			*a = ageing{}
 		}
 	}
+	a.resume(now)
+}
+
+// resume counts the time since the last run.
+func (a *ageing) resume(now time.Time) {
 	if a.Wall != 0 {
 		a.Service += min(max(now.Unix()-a.Wall, 0), maxPause)
 	}
@@ -151,7 +156,7 @@ func (v *volume) newest() uint64 {
 	if _, hi := v.bounds(); hi > 0 {
 		return hi
 	}
-	return v.meta.Before
+	return max(v.meta.Before, 1) - 1
 }
 
 // sealedFiles returns the sealed files of a tier, that whose readings came first
