@@ -1,7 +1,10 @@
 package storage
 
 import (
+	"bytes"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -193,8 +196,12 @@ func (l *Log) keepLast(tx *bolt.Tx, b *batch, keep []bool) error {
 		return err
 	}
 	bucket := tx.Bucket(bucketLast)
-	for i, r := range newest {
-		id := b.dict[i].id
+	// bbolt takes keys in their order at once, others one by one into their places.
+	byKey := slices.SortedFunc(maps.Keys(newest), func(i, k int) int {
+		return bytes.Compare(seriesKey(b.dict[i].id), seriesKey(b.dict[k].id))
+	})
+	for _, i := range byKey {
+		r, id := newest[i], b.dict[i].id
 		reading := r.stored(device.Series{}).Reading
 		var one builder
 		one.start(r.offset, &reading)
