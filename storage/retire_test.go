@@ -285,15 +285,17 @@ func TestRetainClock(t *testing.T) {
 // then minutes, then hours, the oldest first, and it never takes more for long.
 func TestRetainSize(t *testing.T) {
 	t.Parallel()
-	s := newLeaving(t, Config{Period: time.Hour, RetainAge: -1, RetainSize: minRetainSize, LogSize: minLogSize, LogAge: -1, PeriodSize: 1 << 20})
+	s := newLeaving(t, Config{Period: time.Hour, RetainAge: -1, LogSize: minLogSize, LogAge: -1, PeriodSize: 256 << 10})
+	const most = 3 << 20 // less than one may ask for
+	s.log.cfg.RetainSize = most
 	start := s.now
 	floor := uint64(0)
 	for range 26 {
 		before := s.tiers()
 		oldest := s.log.sealedFiles(stretch.Readings)
-		s.hour(4*time.Second, 15*64)
-		if n := s.log.totalBytes(); n > minRetainSize {
-			t.Fatalf("%d bytes after %d readings, at most %d", n, s.n, minRetainSize)
+		s.hour(4*time.Second, 5*64)
+		if n := s.log.totalBytes(); n > most {
+			t.Fatalf("%d bytes after %d readings, at most %d", n, s.n, most)
 		}
 		now, _ := s.log.Bounds()
 		if now < floor {
