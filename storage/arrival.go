@@ -317,10 +317,8 @@ func (a *arrival) take(ts, later []track, from, to uint64) {
 	for i := range ts {
 		t := &ts[i]
 		var over []int64
-		for k := range later {
-			if later[k].id == t.id {
-				over = later[k].times
-			}
+		if l := find(later, t.id); l != nil {
+			over = l.times
 		}
 		for k, o := range t.offsets {
 			if o < from || o > to || !a.q.Covers(device.Time(t.times[k])) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/storage/block"
@@ -77,7 +78,7 @@ func without(ts, later []track) (out []track) {
 	for i := range ts {
 		rest := track{id: ts[i].id}
 		for k := range ts[i].times {
-			if countTimes(later, ts[i].id, ts[i].times[k]) == 0 {
+			if !hasTime(later, ts[i].id, ts[i].times[k]) {
 				rest.take(&ts[i], k)
 			}
 		}
@@ -88,14 +89,13 @@ func without(ts, later []track) (out []track) {
 	return out
 }
 
-func countTimes(ts []track, id uint32, t int64) (n int) {
-	for i := range ts {
-		if ts[i].id == id {
-			s := ts[i].between(t, t+1)
-			n += len(s.times)
-		}
+func hasTime(ts []track, id uint32, t int64) bool {
+	s := find(ts, id)
+	if s == nil {
+		return false
 	}
-	return n
+	_, ok := slices.BinarySearch(s.times, t)
+	return ok
 }
 
 // add adds without passing the largest time there is.

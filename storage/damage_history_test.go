@@ -163,6 +163,7 @@ func otherBolt(t testing.TB) []byte {
 // aside, or parts of it are left out, and told; everything else is read as before,
 // and the store goes on.
 func TestDamagedHistory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	all := aged(t, dir)
 	foreign := t.TempDir()

@@ -26,6 +26,20 @@ const (
 // are so many that the total would exceed MaxLatestTotal; more series than
 // that are an error.
 func (l *Log) Latest(ctx context.Context, sel device.Selector, n int) (rs []device.Stored, head uint64, err error) {
+	for tries := 0; ; tries++ {
+		begin := l.logBegins()
+		rs, head, err = l.latest(ctx, sel, n)
+		// What leaves the log in the midst of it may be missing.
+		if err != nil || tries == latestTries || l.logBegins() == begin {
+			return rs, head, err
+		}
+	}
+}
+
+// latestTries is how often Latest begins anew: the log is trimmed by commits only.
+const latestTries = 10
+
+func (l *Log) latest(ctx context.Context, sel device.Selector, n int) (rs []device.Stored, head uint64, err error) {
 	n = min(n, MaxLatest)
 	l.mu.RLock()
 	ids := l.cat.wanted(sel)

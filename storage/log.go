@@ -86,7 +86,7 @@ type Config struct {
 	// before a commit. Default 10 ms.
 	AckDelay time.Duration
 	// MaxPending is how many readings may be appended but not committed.
-	// Default 65,536, at most 262,144.
+	// Default 65,536, at most 262,144 and MaxUnflushed.
 	MaxPending int
 	// RetainAge is for how long readings are kept after they were received.
 	// Default a year; negative: for ever.
@@ -158,6 +158,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Period < minPeriod || c.Period%minPeriod != 0 {
 		return c, fmt.Errorf("period %v, want whole hours", c.Period)
 	}
+	c.MaxPending = min(c.MaxPending, c.MaxUnflushed) // what is not committed is in no block
 	if c.MaxPending > maxMaxPending {
 		return c, fmt.Errorf("max pending %d, at most %d", c.MaxPending, maxMaxPending)
 	}

@@ -24,14 +24,18 @@ func (l *Log) After(ctx context.Context, sel device.Selector, after uint64, limi
 	}
 	s := l.newScan(sel)
 	after = max(after, s.floor)
-	if after < s.logFloor {
-		rs, next, err = l.afterInBlocks(ctx, sel, after, s.logFloor, limit)
-		if err != nil {
-			err = fmt.Errorf("storage: read after %d: %w", after, err)
+	if after >= s.logFloor {
+		rs, next, err = s.after(ctx, after, limit)
+		if s.logFloor = l.logBegins(); after >= s.logFloor || err != nil {
+			return rs, next, err
 		}
-		return rs, next, err
+		// What was looked for has left the log meanwhile.
 	}
-	return s.after(ctx, after, limit)
+	rs, next, err = l.afterInBlocks(ctx, sel, after, s.logFloor, limit)
+	if err != nil {
+		err = fmt.Errorf("storage: read after %d: %w", after, err)
+	}
+	return rs, next, err
 }
 
 // afterInBlocks is After for offsets up to last, which the log no longer has.

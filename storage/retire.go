@@ -54,6 +54,11 @@ func (a *ageing) load(meta *bolt.Bucket, now time.Time) {
 			*a = ageing{}
 		}
 	}
+	a.resume(now)
+}
+
+// resume counts the time since the last run.
+func (a *ageing) resume(now time.Time) {
 	if a.Wall != 0 {
 		a.Service += min(max(now.Unix()-a.Wall, 0), maxPause)
 	}
@@ -173,7 +178,7 @@ func (v *volume) newest() uint64 {
 	if last := v.last(); last > 0 {
 		return last
 	}
-	return v.meta.Before
+	return max(v.meta.Before, 1) - 1
 }
 
 // sealedFiles returns the sealed files of a tier, that whose readings came first

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -82,9 +83,10 @@ func rollAll(ctx context.Context, s *sweep, length int64) (out []track, err erro
 	}
 	for _, r := range order {
 		if len(r.out.times) > 0 {
-			out = merge(out, []track{r.out})
+			out = append(out, r.out)
 		}
 	}
+	slices.SortFunc(out, func(a, b track) int { return cmp.Compare(a.id, b.id) })
 	return out, nil
 }
 
@@ -130,12 +132,13 @@ func (f *flusher) rollUp(ctx context.Context, w *coldWrite, p *period, v *volume
 			return err
 		}
 	}
-	for id, r := range rolled {
-		if at, ok := findSeries(known, id); ok {
-			known.Series[at].Rolled = r
-		} else {
-			known.Series = slices.Insert(known.Series, at, stretch.Series{ID: id, Rolled: r})
+	for i := range ts { // in the order of ids
+		id := ts[i].id
+		at, ok := findSeries(known, id)
+		if !ok {
+			known.Series = slices.Insert(known.Series, at, stretch.Series{ID: id})
 		}
+		known.Series[at].Rolled = rolled[id]
 	}
 	return nil
 }
@@ -302,10 +305,8 @@ func addUp(old, fresh []track) []track {
 	out := make([]track, len(fresh))
 	for i := range fresh {
 		out[i] = mergeTrack(&track{id: fresh[i].id}, &fresh[i])
-		for k := range old {
-			if old[k].id == fresh[i].id {
-				out[i] = addTracks(&out[i], &old[k])
-			}
+		if o := find(old, fresh[i].id); o != nil {
+			out[i] = addTracks(&out[i], o)
 		}
 	}
 	return out
@@ -384,12 +385,9 @@ func counted(ts []track) (out []track) {
 
 // countAt returns how many readings the bucket of a series has.
 func countAt(ts []track, id uint32, at int64) int64 {
-	for i := range ts {
-		if ts[i].id != id {
-			continue
-		}
-		if b := ts[i].between(at, at+1); len(b.times) == 1 {
-			return b.counts[0]
+	if t := find(ts, id); t != nil {
+		if i, ok := slices.BinarySearch(t.times, at); ok {
+			return t.counts[i]
 		}
 	}
 	return 0

@@ -188,7 +188,9 @@ func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 		if err != nil {
 			return nil, err
 		}
+		v.users++ // adopt may close what nobody uses
 		o.adopt(v, f)
+		v.users--
 	}
 	o.tick++
 	v.used = o.tick
@@ -203,20 +205,22 @@ func (o *openFiles) adopt(v *volume, f *stretch.File) {
 	o.shrinkLocked()
 }
 
-// shrinkLocked closes the files that were not used for the longest time. Cold
-// files stay open: they hold their lock.
+// shrinkLocked closes the files that were not used for the longest time, cold ones
+// last: to open one again takes longer.
 func (o *openFiles) shrinkLocked() {
-	for len(o.open) > o.most {
-		oldest := -1
-		for i, v := range o.open {
-			if v.users == 0 && v.meta.Kind.Sealed() && (oldest < 0 || v.used < o.open[oldest].used) {
-				oldest = i
+	for _, sealed := range []bool{true, false} {
+		for len(o.open) > o.most {
+			oldest := -1
+			for i, v := range o.open {
+				if v.users == 0 && v.meta.Kind.Sealed() == sealed && (oldest < 0 || v.used < o.open[oldest].used) {
+					oldest = i
+				}
 			}
+			if oldest < 0 {
+				break
+			}
+			o.closeLocked(o.open[oldest])
 		}
-		if oldest < 0 {
-			return
-		}
-		o.closeLocked(o.open[oldest])
 	}
 }
 

@@ -156,6 +156,15 @@ func join(a, b *track) track {
 	}
 }
 
+// find returns the track of a series, nil when there is none.
+func find(ts []track, id uint32) *track {
+	i, ok := slices.BinarySearchFunc(ts, id, func(t track, id uint32) int { return cmp.Compare(t.id, id) })
+	if !ok {
+		return nil
+	}
+	return &ts[i]
+}
+
 // size returns how many readings or rollups there are.
 func size(ts []track) (n int) {
 	for i := range ts {

@@ -1,7 +1,10 @@
 package storage
 
 import (
+	"bytes"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -90,6 +93,8 @@ func (l *Log) trim(tx *bolt.Tx, job *commitJob, minimum int64) error {
 	if err != nil || len(keys) == 0 {
 		return err
 	}
+	// Who does not find a batch any more is to see that it left.
+	l.raiseLogFloor(job.dropped.floor)
 	for _, k := range keys {
 		if err := log.Delete(k); err != nil {
 			return err
@@ -193,8 +198,12 @@ func (l *Log) keepLast(tx *bolt.Tx, b *batch, keep []bool) error {
 		return err
 	}
 	bucket := tx.Bucket(bucketLast)
-	for i, r := range newest {
-		id := b.dict[i].id
+	// bbolt takes keys in their order at once, others one by one into their places.
+	byKey := slices.SortedFunc(maps.Keys(newest), func(i, k int) int {
+		return bytes.Compare(seriesKey(b.dict[i].id), seriesKey(b.dict[k].id))
+	})
+	for _, i := range byKey {
+		r, id := newest[i], b.dict[i].id
 		reading := r.stored(device.Series{}).Reading
 		var one builder
 		one.start(r.offset, &reading)
@@ -208,13 +217,19 @@ func (l *Log) keepLast(tx *bolt.Tx, b *batch, keep []bool) error {
 	return nil
 }
 
-// forget brings the log's floor up to what was dropped.
-func (l *Log) forget(d *dropped) {
-	if d.floor == 0 {
-		return
-	}
-	l.stats.trimmed.Add(d.readings)
+// forget counts what was dropped.
+func (l *Log) forget(d *dropped) { l.stats.trimmed.Add(d.readings) }
+
+// raiseLogFloor has readers look for what is not above the floor in the blocks.
+func (l *Log) raiseLogFloor(floor uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.logFloor = max(l.logFloor, d.floor)
+	l.logFloor = max(l.logFloor, floor)
+}
+
+// logBegins returns the offset below the first of the log.
+func (l *Log) logBegins() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.logFloor
 }

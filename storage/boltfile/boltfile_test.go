@@ -297,7 +297,7 @@ func TestSeal(t *testing.T) {
 			t.Errorf("%v is sound", short)
 		}
 	}
-	if got := boltfile.Seal([]byte("a"), []byte("b")); !bytes.Equal(got, []byte{0x46, 0x04, 0x72, 0x9a, 'b'}) && len(got) != 5 {
+	if got := boltfile.Seal([]byte("a"), []byte("b")); string(got) != "\x36\x29\xa2\xe2b" { // the CRC32C of "ab"
 		t.Errorf("sealed: %x", got)
 	}
 }
