@@ -183,16 +183,17 @@ func (l *Log) look(v *volume, fn func(stretch.Tx) error) error {
 func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	v.users++ // first: a file without users may be closed at once
 	if v.file == nil {
 		f, err := stretch.Open(v.path, v.meta.Kind.Sealed(), o.written)
 		if err != nil {
+			v.users--
 			return nil, err
 		}
 		o.adopt(v, f)
 	}
 	o.tick++
 	v.used = o.tick
-	v.users++
 	return v.file, nil
 }
 
