@@ -462,12 +462,6 @@ func (s *shelf) covering(t int64) (int, bool) {
 	return i, i < len(s.periods) && s.periods[i].start <= t
 }
 
-// hasSealed reports whether a period that reaches into the stretch of time has a
-// sealed file.
-func (s *shelf) hasSealed(start, end int64) bool {
-	return slices.ContainsFunc(s.periods, func(p *period) bool { return p.sealed != nil && p.start < end && p.end > start })
-}
-
 // volumes returns all files.
 func (s *shelf) volumes() (all []*volume) {
 	for _, p := range s.periods {
