@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -134,13 +133,7 @@ func (m *model) crash() {
 	m.t.Helper()
 	durable := m.log.Durable()
 	dir := m.t.TempDir()
-	entries, err := os.ReadDir(m.cfg.Dir)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	for _, e := range entries {
-		copyFile(m.t, filepath.Join(m.cfg.Dir, e.Name()), filepath.Join(dir, e.Name()))
-	}
+	copyFolder(m.t, m.cfg.Dir, dir)
 	if err := m.log.Close(); err != nil {
 		m.t.Fatal(err)
 	}

@@ -184,7 +184,8 @@ func (v *volume) newest() uint64 {
 // sealedFiles returns the sealed files of a tier, that whose readings came first
 // first. Files of periods that have a cold file too are not among them: they are
 // about to be replaced. Nor are rollups as long as there is a sealed file with
-// readings that they sum up: History takes them in place of these.
+// readings that they sum up, or may be after a crash: History takes them in place
+// of these.
 func (l *Log) sealedFiles(tier stretch.Tier) (files []*volume) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -196,7 +197,10 @@ func (l *Log) sealedFiles(tier stretch.Tier) (files []*volume) {
 		}
 	} else {
 		for _, v := range l.shelf.tiers[tier] {
-			if !l.shelf.hasSealed(v.meta.Start, v.meta.End) {
+			needed := func(r *volume) bool {
+				return r.meta.Kind == stretch.Raw && r.meta.Start < v.meta.End && r.meta.End > v.meta.Start
+			}
+			if !slices.ContainsFunc(l.shelf.volumes(), needed) && !slices.ContainsFunc(l.leaving, needed) {
 				files = append(files, v)
 			}
 		}
@@ -267,6 +271,9 @@ func (l *Log) drop(v *volume, why string) {
 		}
 	}
 	l.retire(v)
+	if raw {
+		_ = l.syncDir() // else it is leaving for longer, and its rollups stay
+	}
 }
 
 // promote makes the rollups of those series of a sealed file that have none,

@@ -347,6 +347,9 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 				forgetRolled(part[number])
 			}
 		}
+		if len(s.periods) > 1 {
+			d.Done = min(d.Done, s.log.doneOf(d.Name))
+		}
 		if err := s.readingsOf(ctx, d); err != nil {
 			return err
 		}
@@ -586,7 +589,6 @@ func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end in
 	olds, lo, hi := l.tierFiles(tier, lo, hi)
 	var colds []*volume
 	for _, p := range s.periods {
-		named = append(named, p.sealed)
 		if p.cold != nil {
 			colds = append(colds, p.cold)
 		}

@@ -183,9 +183,11 @@ func (l *Log) look(v *volume, fn func(stretch.Tx) error) error {
 func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	v.users++ // first: a file without users may be closed at once
 	if v.file == nil {
 		f, err := stretch.Open(v.path, v.meta.Kind.Sealed(), o.written)
 		if err != nil {
+			v.users--
 			return nil, err
 		}
 		v.users++ // adopt may close what nobody uses
@@ -194,7 +196,6 @@ func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 	}
 	o.tick++
 	v.used = o.tick
-	v.users++
 	return v.file, nil
 }
 
@@ -463,12 +464,6 @@ func (s *shelf) covering(t int64) (int, bool) {
 		return 1
 	})
 	return i, i < len(s.periods) && s.periods[i].start <= t
-}
-
-// hasSealed reports whether a period that reaches into the stretch of time has a
-// sealed file.
-func (s *shelf) hasSealed(start, end int64) bool {
-	return slices.ContainsFunc(s.periods, func(p *period) bool { return p.sealed != nil && p.start < end && p.end > start })
 }
 
 // volumes returns all files.

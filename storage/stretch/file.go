@@ -69,8 +69,8 @@ type Meta struct {
 	End   int64 `json:"end"`
 	// Before is the offset before which everything in a sealed file came.
 	Before uint64 `json:"before,omitempty"`
-	// Replaces are the names of the files whose content this one has. They are
-	// to be deleted.
+	// Replaces are the names of the files whose content this one has, or that
+	// counted no more when it was made. They are to be deleted.
 	Replaces []string `json:"replaces,omitempty"`
 }
 
