@@ -21,10 +21,10 @@ type Rates struct {
 // besides the others. Loopback has none for the address, since what runs on the
 // gateway itself, such as a bridge, speaks for many.
 const (
-	DefaultReadings        = 10_000
-	DefaultAddressReadings = 50_000
-	DefaultSeries          = 1000
-	DefaultAddressSeries   = 5000
+	DefaultReadings        = 200_000
+	DefaultAddressReadings = 500_000
+	DefaultSeries          = 20_000
+	DefaultAddressSeries   = 50_000
 )
 
 const (

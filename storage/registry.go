@@ -107,7 +107,7 @@ func (r *Registry) Used(id device.ID, kind device.CredentialKind, secret []byte)
 	if reg == nil {
 		return
 	}
-	i := find(reg, kind, secret)
+	i := findCredential(reg, kind, secret)
 	if i < 0 || reg.Use(i, 1) == reg || len(r.uses) >= maxUses {
 		return
 	}
@@ -118,7 +118,7 @@ func (r *Registry) Used(id device.ID, kind device.CredentialKind, secret []byte)
 	}
 }
 
-func find(reg *device.Registration, kind device.CredentialKind, secret []byte) int {
+func findCredential(reg *device.Registration, kind device.CredentialKind, secret []byte) int {
 	return slices.IndexFunc(reg.Credentials, func(c device.Credential) bool {
 		return c.Kind == kind && subtle.ConstantTimeCompare(c.Secret, secret) == 1
 	})
@@ -234,7 +234,7 @@ func (r *Registry) noteUse(u use) error {
 	if !ok {
 		return nil
 	}
-	i := find(reg, u.kind, []byte(u.secret))
+	i := findCredential(reg, u.kind, []byte(u.secret))
 	if i < 0 {
 		return nil
 	}
