@@ -1,9 +1,7 @@
 package listen
 
 import (
-	"context"
 	"encoding/pem"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,19 +35,13 @@ func TestOpenSSLStream(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var lc net.ListenConfig
-			ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
 			r := newRecorder()
 			r.answer = func(p string) string { return "answer to " + strings.TrimSpace(p) }
 			var kept refusals
 			server := &TCP{NewHandler: r.handler, Refuse: kept.refuse, TLS: ca.side(t)}
-			t.Cleanup(server.CloseConns)
-			served(t, func(ctx context.Context) error { return server.Serve(ctx, ln) })
+			addr := tlsServer(t, server)
 			p := run(t, "openssl", append([]string{
-				"s_client", "-connect", ln.Addr().String(), "-CAfile", root, "-verify_hostname", "gateway", "-verify_return_error",
+				"s_client", "-connect", addr, "-CAfile", root, "-verify_hostname", "gateway", "-verify_return_error",
 			}, tt.args...)...)
 			if tt.refused != "" {
 				p.hears(t, "alert")

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/ingest"
 )
 
 // signer is a certificate authority of tests.
@@ -183,37 +186,57 @@ func TestTLSPeers(t *testing.T) {
 	}
 }
 
-// TestTLSResumed: who comes back with a ticket is asked anew who it is.
+// tlsServer serves a loopback listener.
+func tlsServer(t *testing.T, server *TCP) string {
+	t.Helper()
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.CloseConns)
+	served(t, func(ctx context.Context) error { return server.Serve(ctx, ln) })
+	return ln.Addr().String()
+}
+
+// TestTLSResumed: who comes back with a ticket is asked anew who it is. It takes
+// sockets: over a pipe a ticket waits for its reader.
 func TestTLSResumed(t *testing.T) {
 	ca := newSigner(t)
-	synctest.Test(t, func(t *testing.T) {
-		side, taken := ca.side(t), true
-		side.Certified = func(device.ID, *x509.Certificate) bool { return taken }
-		s := newPipeServer(t, func(tcp *TCP) { tcp.TLS = side })
-		s.answer = func(string) string { return "ok" }
-		config := &tls.Config{
-			RootCAs: ca.pool(), ServerName: "gateway", Certificates: []tls.Certificate{*ca.device(t, "gh1")},
-			ClientSessionCache: tls.NewLRUClientSessionCache(1),
-		}
-		for _, resumed := range []int64{0, 1, 2} {
-			c := tls.Client(s.dial(localDevice), config)
-			if err := c.HandshakeContext(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			go func() { _, _ = io.WriteString(c, "t v=1\n") }() // the pipe holds no ticket meanwhile
-			_, _ = c.Read(make([]byte, 64))
-			if peer, _ := s.state(); peer.Device != "gh1" || side.Stats().Resumed != resumed {
-				t.Errorf("peer %+v, %+v, refused %q", peer, side.Stats(), s.refused.all())
-			}
+	var last atomic.Pointer[recorder]
+	handler := func(reply ingest.ReplyFunc) Handler {
+		r := newRecorder()
+		r.answer = func(string) string { return "ok" }
+		last.Store(r)
+		return r.handler(reply)
+	}
+	side := ca.side(t)
+	var taken atomic.Bool
+	side.Certified = func(device.ID, *x509.Certificate) bool { return taken.Load() }
+	addr := tlsServer(t, &TCP{NewHandler: handler, Refuse: (&refusals{}).refuse, TLS: side})
+	dialer := &tls.Dialer{Config: &tls.Config{
+		RootCAs: ca.pool(), ServerName: "gateway", Certificates: []tls.Certificate{*ca.device(t, "gh1")},
+		ClientSessionCache: tls.NewLRUClientSessionCache(1),
+	}}
+	for i, may := range []bool{true, true, true, false} {
+		taken.Store(may)
+		answer := make([]byte, 3)
+		c, err := dialer.DialContext(t.Context(), "tcp", addr)
+		if err == nil {
+			_, _ = io.WriteString(c, "t v=1\n")
+			_, err = io.ReadFull(c, answer)
 			_ = c.Close()
 		}
-		taken = false
-		c := tls.Client(s.dial(localDevice), config)
-		if _, err := c.Read(make([]byte, 64)); err == nil {
-			t.Error("a certificate that is no longer taken is resumed")
+		if (err == nil) != may {
+			t.Errorf("number %d: %q, %v", i, answer, err)
 		}
-		_ = c.Close()
-	})
+		if peer, _ := last.Load().state(); may && peer.Device != "gh1" {
+			t.Errorf("peer %+v", peer)
+		}
+		if st := side.Stats(); may && st.Resumed != int64(i) {
+			t.Errorf("number %d: %+v", i, st)
+		}
+	}
 }
 
 // firstBytes returns the first bytes that a client says.
