@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,7 +104,7 @@ func TestTLS(t *testing.T) {
 	token := register(t, g, "add", "gh2", "--token").Secrets.Token
 
 	trust := []string{"-CAfile", rootFile, "-verify_ip", "127.0.0.1"}
-	with := func(more ...string) []string { return append(trust[:len(trust):len(trust)], more...) }
+	with := func(more ...string) []string { return append(slices.Clip(trust), more...) }
 	tests := []struct {
 		name, payload string
 		args          []string
