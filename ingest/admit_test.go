@@ -162,7 +162,12 @@ func TestWhoMaySendPlain(t *testing.T) {
 			t.Errorf("%s: answers %q", tt.addr, got)
 		}
 	}
-	b := newBench(Config{}, false)
+	b := newBench(Config{}, true)
+	b.send(t, Peer{Addr: netip.MustParseAddrPort("8.8.8.8:9"), Transport: "tls"}, "t,device=x v=1\n")
+	if b.Inspector().Total(Forbidden) != 0 || len(b.sink.texts()) != 1 {
+		t.Error("a peer over TLS was not admitted")
+	}
+	b = newBench(Config{}, false)
 	b.send(t, Peer{Transport: "udp"}, "t v=1") // an address that is none
 	if b.Inspector().Total(Forbidden) != 1 {
 		t.Error("a peer without an address was admitted")

@@ -15,11 +15,15 @@ import (
 // Peer is who sent a payload and how.
 type Peer struct {
 	Addr      netip.AddrPort
-	Transport string // udp, dtls, tcp, http
+	Transport string // udp, dtls, tcp, tls, http
 	// Device is who the peer has proved to be; empty: nobody has asked. It speaks
 	// for this device only.
 	Device device.ID
 }
+
+// mayBeAnywhere reports whether the peer's readings are taken from any address:
+// nobody on the way has seen or changed them.
+func (p *Peer) mayBeAnywhere() bool { return p.Device != "" || p.Transport == "tls" }
 
 // Default bounds of the gate. A gateway in a house has tens of devices; these
 // keep an intruder on the local network from filling the catalogue.

@@ -43,6 +43,10 @@ type settings struct {
 
 	PSK []string // keys of devices, id=hex
 
+	TLSCert  string // paths of PEM files; empty: the local certificate authority
+	TLSKey   string
+	ClientCA string
+
 	ReceiveBuffer   byteSize
 	Idle            time.Duration
 	MaxConns        int
@@ -84,6 +88,9 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.Var(&s.RetainSize, "retain-size", "how large all files may grow before the oldest readings go; at most 80% of the disk unless said")
 	f.StringSliceVar(&s.PSK, "psk", nil,
 		"`id=key` in hex of a device that comes in over DTLS; several of one device are all valid. Better in the environment or the file")
+	f.StringVar(&s.TLSCert, "tls-cert", "", "PEM `file` with the certificate, and its chain, for devices over TLS; without, one of the gateway's own authority")
+	f.StringVar(&s.TLSKey, "tls-key", "", "PEM `file` with its key")
+	f.StringVar(&s.ClientCA, "client-ca", "", "PEM `file` with the roots that vouch for certificates of devices")
 	s.ReceiveBuffer = listen.DefaultReceiveBuffer
 	f.Var(&s.ReceiveBuffer, "receive-buffer", "receive buffer asked of the kernel for datagrams")
 	f.DurationVar(&s.Idle, "idle-timeout", listen.DefaultIdle, "how long a device's stream may say nothing")
@@ -285,6 +292,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("log-format: want text or json, not %q", s.LogFormat)
 	case level.UnmarshalText([]byte(s.LogLevel)) != nil:
 		return fmt.Errorf("log-level: want debug, info, warn or error, not %q", s.LogLevel)
+	case (s.TLSCert == "") != (s.TLSKey == ""):
+		return errors.New("tls-cert, tls-key: want both or none")
 	case s.HTTP == "" || s.HTTP == "off":
 		return errors.New("http: want an address such as :7780")
 	}

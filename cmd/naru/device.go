@@ -54,7 +54,7 @@ The commands ask the gateway that runs, or open the data folder.`,
 	} {
 		cmd.AddCommand(newChangeCommand(environ, c.act, c.use, c.short))
 	}
-	cmd.AddCommand(newDeviceListCommand(environ), newDeviceShowCommand(environ))
+	cmd.AddCommand(newDeviceListCommand(environ), newDeviceShowCommand(environ), newDeviceCertCommand(environ))
 	return cmd
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/ingest"
+	"github.com/naru-telemetry/naru/ingest/authority"
 	"github.com/naru-telemetry/naru/ingest/listen"
 	"github.com/naru-telemetry/naru/push"
 	"github.com/naru-telemetry/naru/push/api"
@@ -38,6 +39,8 @@ type gateway struct {
 	udp      *listen.UDP
 	sessions *storage.Sessions // nil when nobody comes in over DTLS
 	tcp      *listen.TCP
+	tls      *listen.TLS          // of tcp, and of those among extras
+	ca       *authority.Authority // nil when the certificate is somebody else's
 	live     *live.Handler
 	importer *importer
 	api      *api.API
@@ -62,6 +65,9 @@ func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, 
 	}
 	g.openIngest()
 	if err := g.openDTLS(); err != nil {
+		return nil, errors.Join(err, g.abandon())
+	}
+	if err := g.openTLS(); err != nil {
 		return nil, errors.Join(err, g.abandon())
 	}
 	if err := g.openPush(); err != nil {

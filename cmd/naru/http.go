@@ -12,8 +12,8 @@ import (
 )
 
 // routes returns the handler of the HTTP listener. Health, also as clients of
-// InfluxDB ask for it, is open to everybody and tells nothing else; all the rest
-// passes the guard.
+// InfluxDB ask for it, is open to everybody and tells nothing else, and so is the
+// root by which devices know the gateway; all the rest passes the guard.
 func (g *gateway) routes(guard *auth.Guard) http.Handler {
 	inner := http.NewServeMux()
 	inner.Handle("/api/v1/live", g.live)
@@ -24,6 +24,7 @@ func (g *gateway) routes(guard *auth.Guard) http.Handler {
 	outer := http.NewServeMux()
 	outer.HandleFunc("GET /healthz", g.healthz)
 	outer.HandleFunc("GET /readyz", g.readyz)
+	outer.HandleFunc("GET "+rootPath, g.serveRoot)
 	guarded, open := api.InfluxPaths()
 	for _, path := range guarded {
 		outer.Handle(path, guard.WrapInflux(g.api))

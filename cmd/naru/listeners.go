@@ -81,7 +81,7 @@ func (g *gateway) openExtra(ctx context.Context) error {
 		default:
 			var lc net.ListenConfig
 			x.tcp = &listen.TCP{
-				NewHandler: session(true), Refuse: g.pipeline.Refuse, Logger: log,
+				NewHandler: session(true), Refuse: g.pipeline.Refuse, TLS: g.tls, Logger: log,
 				Idle: s.Idle, MaxConns: s.MaxConns, MaxPerAddr: s.MaxConnsPerAddr,
 			}
 			x.ln, err = lc.Listen(ctx, "tcp", e.addr)

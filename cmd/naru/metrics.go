@@ -78,6 +78,12 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 	gauge("tcp_connections", "Open streams from devices.", float64(tcp.Open))
 	counter("tcp_accepted_total", "Streams accepted or refused.", float64(tcp.Accepted))
 
+	secure := c.tls.Stats()
+	gauge("tls_handshakes", "TLS handshakes under way.", float64(secure.Handshakes))
+	counter("tls_handshakes_total", "TLS handshakes that went well.", float64(secure.Shaken))
+	counter("tls_resumed_total", "Those of them that went on with an earlier session.", float64(secure.Resumed))
+	counter("tls_handshakes_failed_total", "TLS handshakes that failed.", float64(secure.Failed))
+
 	c.collectStore(counter, gauge)
 	c.collectPush(out, counter, gauge)
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -254,11 +255,11 @@ func TestHelloFlood(t *testing.T) {
 				if tt.known {
 					w.dial(t, at, client(deviceID, deviceKey))
 				}
-				n := 0
+				var forged atomic.Int64
 				flood := func() {
 					for range tt.between {
-						n++
-						w.inject(address(n), helloRecord(byte(n)))
+						i := int(forged.Add(1))
+						w.inject(address(i), helloRecord(byte(i)))
 					}
 				}
 				w.hook(func(p packet) []packet {
@@ -274,7 +275,7 @@ func TestHelloFlood(t *testing.T) {
 					t.Errorf("the handshake took %v", took)
 				}
 				w.hook(nil, nil)
-				st := w.d.Stats()
+				st, n := w.d.Stats(), int(forged.Load())
 				if st.Handshakes > maxShakes || n > 2*maxShakes && st.Evicted < int64(n)-maxShakes-10 {
 					t.Errorf("%+v after %d forged", st, n)
 				}

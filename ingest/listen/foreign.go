@@ -19,7 +19,7 @@ const httpAnswer = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charse
 // another protocol. HTTP must not be read as lines with some syntax errors: a
 // page from anywhere could make a browser in the house post readings.
 func foreign(buf []byte) error {
-	if buf[0] == 0x16 && buf[1] == 0x03 {
+	if isClientHello(buf) {
 		return &cutOff{
 			reason: ingest.Syntax, detail: "this looks like TLS: the port takes plain readings only",
 			payload: buf, answer: []byte{0x15, 0x03, 0x01, 0, 2, 2, 40}, // alert: fatal, handshake failure

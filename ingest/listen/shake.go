@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -298,7 +299,7 @@ func (d *DTLS) tell(k *shake, err error) {
 	if d.Refuse != nil {
 		d.Refuse(ingest.Peer{Addr: k.conn.to, Transport: dtlsTransport}, ingest.Handshake, why, nil)
 	}
-	d.warn(k.conn.to, why)
+	d.quiet.warn(d.Logger, k.conn.to, why)
 }
 
 // warnEvery bounds the lines in the log about failed handshakes; what is left out
@@ -311,13 +312,13 @@ type quiet struct {
 	skipped atomic.Int64
 }
 
-func (d *DTLS) warn(addr netip.AddrPort, why string) {
-	now, last := time.Now().UnixNano(), d.quiet.last.Load()
-	if last != 0 && now-last < int64(warnEvery) || !d.quiet.last.CompareAndSwap(last, now) {
-		d.quiet.skipped.Add(1)
+func (q *quiet) warn(log *slog.Logger, addr netip.AddrPort, why string) {
+	now, last := time.Now().UnixNano(), q.last.Load()
+	if last != 0 && now-last < int64(warnEvery) || !q.last.CompareAndSwap(last, now) {
+		q.skipped.Add(1)
 		return
 	}
-	logger(d.Logger).Warn("a device did not get in", "remote", addr.String(), "why", why, "not_shown", d.quiet.skipped.Swap(0))
+	logger(log).Warn("a device did not get in", "remote", addr.String(), "why", why, "not_shown", q.skipped.Swap(0))
 }
 
 // establish makes the session of a finished handshake and hands on what has come

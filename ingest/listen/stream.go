@@ -39,11 +39,12 @@ const (
 // stream is one connection: a reader, and an outbox for answers that a writer
 // goroutine empties while there is something in it.
 type stream struct {
-	conn net.Conn
-	peer ingest.Peer
-	// Owned by the reader: whether the first message has been looked at, and
-	// whether the rest of a line that is too long goes by.
-	known, skipping bool
+	socket net.Conn // the connection itself
+	conn   net.Conn // the same, or TLS over it; changed by the reader, under mu
+	peer   ingest.Peer
+	// Owned by the reader: whether the first message has been looked at, whether
+	// the rest of a line that is too long goes by, and whether there is TLS.
+	known, skipping, secured bool
 
 	mu      sync.Mutex // guards following
 	outbox  []byte
@@ -65,7 +66,7 @@ func (e *cutOff) Error() string { return e.detail }
 // serveConn reads one connection to its end. When ctx is done it only stops
 // reading.
 func (t *TCP) serveConn(ctx context.Context, s *stream) {
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = s.socket.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	h := t.NewHandler(s.reply)
 	err := t.read(ctx, s, h)
@@ -118,6 +119,13 @@ func (t *TCP) read(ctx context.Context, s *stream, h Handler) error {
 		if ferr := h.Flush(ctx); refused == nil {
 			refused = ferr
 		}
+		if hello, ok := errors.AsType[*tlsBegins](refused); ok {
+			if err := t.secure(ctx, s, hello.read); err != nil {
+				return err
+			}
+			used, heard = 0, true
+			continue
+		}
 		if refused != nil {
 			return refused
 		}
@@ -158,6 +166,9 @@ func (t *TCP) messages(ctx context.Context, s *stream, h Handler, buf []byte, at
 		}
 		if !s.known && len(buf) >= foreignNeeds {
 			s.known = n > 0
+			if t.TLS != nil && !s.secured && isClientHello(buf) {
+				return nil, &tlsBegins{buf}
+			}
 			if err := foreign(buf); err != nil {
 				return nil, err
 			}
@@ -196,7 +207,7 @@ func (s *stream) send(b []byte, end ...byte) {
 		return
 	case len(s.outbox)+len(b)+len(end) > maxOutbox:
 		s.closed = true
-		_ = s.conn.Close()
+		_ = s.socket.Close() // TLS would say goodbye, and wait
 		return
 	}
 	s.outbox = append(append(s.outbox, b...), end...)
@@ -217,13 +228,14 @@ func (s *stream) write() {
 			s.mu.Unlock()
 			return
 		}
+		conn := s.conn
 		s.mu.Unlock()
-		_ = s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if _, err := s.conn.Write(b); err != nil {
+		_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := conn.Write(b); err != nil {
 			s.mu.Lock()
 			s.closed, s.outbox = true, nil
 			s.mu.Unlock()
-			_ = s.conn.Close()
+			_ = s.socket.Close()
 			return
 		}
 	}

@@ -50,6 +50,8 @@ type TCP struct {
 	Idle time.Duration
 	// MaxPerAddr and MaxConns bound the open connections; 0 means the defaults.
 	MaxPerAddr, MaxConns int
+	// TLS takes streams that begin with a ClientHello; nil: they are refused.
+	TLS *TLS
 	// Logger is told when connections cannot be accepted; nil means nobody.
 	Logger *slog.Logger
 
@@ -141,7 +143,7 @@ func logger(l *slog.Logger) *slog.Logger {
 // many.
 func (t *TCP) admit(conn net.Conn) *stream {
 	t.accepted.Add(1)
-	s := &stream{conn: conn, peer: ingest.Peer{Transport: "tcp"}}
+	s := &stream{socket: conn, conn: conn, peer: ingest.Peer{Transport: "tcp"}}
 	if a, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		s.peer.Addr = unmapped(a)
 	}
@@ -203,7 +205,7 @@ func (t *TCP) CloseConns() {
 	var wg sync.WaitGroup
 	for _, s := range left {
 		wg.Go(func() {
-			late := time.AfterFunc(closeGrace, func() { _ = s.conn.Close() })
+			late := time.AfterFunc(closeGrace, func() { _ = s.socket.Close() })
 			defer late.Stop()
 			t.release(s)
 		})
