@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 
 	"github.com/naru-telemetry/naru/device"
-	"github.com/naru-telemetry/naru/storage/block"
 	"github.com/naru-telemetry/naru/storage/stretch"
 )
 
@@ -190,10 +188,6 @@ func (f *flusher) known(v *volume, number uint32, name device.ID) (known stretch
 	return known, err
 }
 
-// replaced counts by series how many readings stood in the blocks that a merge
-// replaces, and how many stand in the new ones.
-type replaced map[uint32]int64
-
 // note brings what the file says of the device up to the readings ts; diff is
 // how many more of each series there are now.
 func (f *flusher) note(known *stretch.Device, d *deviceState, ts []track, diff replaced) {
@@ -222,138 +216,6 @@ func (f *flusher) note(known *stretch.Device, d *deviceState, ts []track, diff r
 
 func findSeries(d *stretch.Device, id uint32) (int, bool) {
 	return slices.BinarySearchFunc(d.Series, id, func(s stretch.Series, id uint32) int { return int(int64(s.ID) - int64(id)) })
-}
-
-// offsetsOf returns the smallest and the largest offset.
-func offsetsOf(ts []track) (lo, hi uint64) {
-	lo = math.MaxUint64
-	for i := range ts {
-		for _, o := range ts[i].offsets {
-			lo, hi = min(lo, o), max(hi, o)
-		}
-	}
-	return lo, hi
-}
-
-// merge gathers the blocks of one tier in which the tracks stand from now on,
-// with what stood there before, and returns how many more there are of each
-// series. Blocks of one device do not overlap in time.
-func (f *flusher) merge(w *coldWrite, v *volume, tier stretch.Tier, known *stretch.Device, ts []track) (replaced, error) {
-	diff := replaced{}
-	for i := range ts {
-		diff[ts[i].id] += int64(len(ts[i].times))
-	}
-	err := f.log.files.with(v, func(file *stretch.File) error {
-		return file.View(func(tx stretch.Tx) error {
-			groups, err := f.group(tx, v, tier, known, ts)
-			if err != nil {
-				return err
-			}
-			for _, g := range groups {
-				if err := f.put(tx, w, v, tier, known.Number, g, diff); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-	return diff, err
-}
-
-// group is tracks with the blocks that they go into.
-type group struct {
-	tracks []track
-	blocks []stretch.Piece
-}
-
-// group parts the tracks by the blocks that are there: what lies in the time of
-// a block goes into it, what lies between two becomes new blocks, and what lies
-// behind the last goes into that unless it is full.
-func (f *flusher) group(tx stretch.Tx, v *volume, tier stretch.Tier, known *stretch.Device, ts []track) (groups []group, err error) {
-	from, hi := timesOf(ts)
-	if known.Count() > 0 { // the last block is wanted too, however long ago it ends
-		last := known.MaxTime
-		if tier != stretch.Readings {
-			last = floorTo(last, tier.Length())
-		}
-		from = min(from, last)
-	}
-	var pieces []stretch.Piece
-	err = tx.Pieces(tier, known.Number, from, hi, func(p *stretch.Piece) error {
-		pieces = append(pieces, *p)
-		return nil
-	}, func(err error) { f.log.damagedPart(v.name, err) })
-	if err != nil {
-		return nil, err
-	}
-	from = math.MinInt64
-	for len(pieces) > 0 {
-		n, end := 1, pieces[0].MaxTime
-		for n < len(pieces) && pieces[n].MinTime <= end { // series parted over blocks
-			end = max(end, pieces[n].MaxTime)
-			n++
-		}
-		if before := between(ts, from, pieces[0].MinTime); len(before) > 0 {
-			groups = append(groups, group{tracks: before})
-		}
-		from = end + 1
-		if n == len(pieces) && count(pieces) < fullEnough {
-			from = math.MaxInt64
-		}
-		if within := between(ts, pieces[0].MinTime, from); len(within) > 0 {
-			groups = append(groups, group{within, pieces[:n]})
-		}
-		pieces = pieces[n:]
-	}
-	if behind := between(ts, from, math.MaxInt64); len(behind) > 0 {
-		groups = append(groups, group{tracks: behind})
-	}
-	return groups, nil
-}
-
-func count(ps []stretch.Piece) (n int) {
-	for i := range ps {
-		n += ps[i].Count
-	}
-	return n
-}
-
-// put gathers the blocks of a group. A block that cannot be read stays where it
-// is, for a repair to look at, and its readings are left out.
-func (f *flusher) put(tx stretch.Tx, w *coldWrite, v *volume, tier stretch.Tier, number uint32, g group, diff replaced) error {
-	ts := g.tracks
-	var olds []track
-	for i := range g.blocks {
-		b, err := tx.Block(&g.blocks[i])
-		if err != nil {
-			return err
-		}
-		old, err := f.decode(tier, b, nil, block.All)
-		if err != nil {
-			f.log.damagedPart(v.name, err)
-			continue
-		}
-		olds = merge(olds, old)
-		w.deletes = append(w.deletes, g.blocks[i])
-	}
-	if len(olds) > 0 {
-		all := merge(olds, ts)
-		for i := range ts {
-			diff[ts[i].id] -= int64(len(ts[i].times))
-		}
-		for i := range all {
-			diff[all[i].id] += int64(len(all[i].times))
-		}
-		for i := range olds {
-			diff[olds[i].id] -= int64(len(olds[i].times))
-		}
-		ts = all
-	}
-	return f.eachBlock(tier, ts, target(len(ts)), func(c parcel, b []byte) error {
-		w.puts = append(w.puts, coldPut{tier, number, c.time, c.series, [][]byte{b}})
-		f.bytes += len(b)
-		return nil
-	})
 }
 
 // commit writes what is gathered, file by file, and brings memory up to it.
@@ -447,102 +309,4 @@ func (l *Log) flushedLocked() uint64 {
 		}
 	}
 	return max(first-1, l.flushed)
-}
-
-// coldAt returns the period that has the time t and its cold file, which it
-// makes when there is none.
-func (l *Log) coldAt(t int64) (*period, *volume, error) {
-	l.mu.RLock()
-	i, ok := l.shelf.covering(t)
-	var p *period
-	if ok {
-		p = l.shelf.periods[i]
-	} else {
-		start, end := l.periodOf(t, i)
-		p = &period{start: start, end: end}
-	}
-	l.mu.RUnlock()
-	if p.cold != nil {
-		return p, p.cold, nil
-	}
-	v, err := l.createCold(p)
-	if err != nil {
-		return nil, nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	p.cold = v
-	if !ok {
-		l.shelf.periods = slices.Insert(slices.Clone(l.shelf.periods), i, p)
-	}
-	return p, v, nil
-}
-
-// periodOf returns the bounds of a new period that has the time t and would be
-// the ith. The caller holds mu.
-func (l *Log) periodOf(t int64, i int) (start, end int64) {
-	length := l.cfg.Period.Microseconds()
-	start = floorTo(t-periodOrigin, length) + periodOrigin
-	end = start + length
-	if i > 0 {
-		start = max(start, l.shelf.periods[i-1].end)
-	}
-	if i < len(l.shelf.periods) {
-		end = min(end, l.shelf.periods[i].start)
-	}
-	return start, end
-}
-
-// periodOrigin is the first Monday after the Unix epoch, in microseconds: weeks
-// begin on Mondays.
-const periodOrigin = 4 * 24 * 3600e6
-
-// floorTo returns the largest multiple of step that is not above t.
-func floorTo(t, step int64) int64 {
-	r := t % step
-	if r < 0 {
-		r += step
-	}
-	return t - r
-}
-
-func (l *Log) createCold(p *period) (*volume, error) {
-	v, err := l.createVolume(stretch.Meta{Kind: stretch.Cold, Start: p.start, End: p.end})
-	if err != nil {
-		return nil, err
-	}
-	f := v.file
-	v.file = nil
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(v.path+unfinished, v.path); err != nil {
-		return nil, err
-	}
-	return v, l.syncDir()
-}
-
-// createVolume makes a new file of the history, which does not have its name yet.
-// It replaces those that are leaving too: one that a reader holds on to is there
-// after a crash, and would claim the place of this one.
-func (l *Log) createVolume(m stretch.Meta) (*volume, error) {
-	m.Store = l.storeID
-	for _, v := range l.leaving {
-		if !slices.Contains(m.Replaces, v.name) {
-			m.Replaces = append(m.Replaces, v.name)
-		}
-	}
-	v := &volume{meta: m, opened: &l.files, devices: map[uint32]*resident{}}
-	v.name = fileName(m.Kind, m.Start)
-	v.path = l.filePath(v.name)
-	f, err := stretch.Create(v.path+unfinished, m, &l.written)
-	if err != nil {
-		return nil, err
-	}
-	v.meta = f.Meta
-	if size, err := f.Size(); err == nil {
-		v.bytes.Store(size)
-	}
-	v.file = f
-	return v, nil
 }
