@@ -166,7 +166,9 @@ func (h *coapHandler) request(ctx context.Context, p *coapPeer, x *exchange, m *
 		case timePath:
 			now := time.Now()
 			a = content(m, q, coap.Text, fmt.Sprintf("%d.%03d", now.Unix(), now.Nanosecond()/1e6))
-			a.options = append(a.options, coap.UintOption(coap.MaxAge, 0))
+			if a.code == coap.Content {
+				a.options = append(a.options, coap.UintOption(coap.MaxAge, 0))
+			}
 		case corePath:
 			a = content(m, q, coap.Links, coreLinks)
 		default:
@@ -261,7 +263,6 @@ func (r *coapRequest) write(ctx context.Context, from ingest.Peer, body []byte, 
 	r.c.leave(r.p, len(body))
 	a := r.c.verdict(w, err)
 	if block != nil {
-		// Of 4.29 Max-Age comes first.
 		a.options = append(a.options, block.Option(coap.Block1))
 	}
 	r.answer(ctx, a)
