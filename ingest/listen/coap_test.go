@@ -227,6 +227,7 @@ func TestCoAPTimes(t *testing.T) {
 				}
 				w.tell(t, coapDevice, request(0, 1))
 				time.Sleep(c.until) //nolint:forbidigo // of the bubble
+				synctest.Wait()
 				if d := cmp.Diff(c.want, w.heard()); d != "" {
 					t.Error("(-want +got):\n", d)
 				}
@@ -245,6 +246,7 @@ func TestCoAPInsists(t *testing.T) {
 		w := newCoAPAir(t, 2*time.Second)
 		w.tell(t, coapDevice, asked(0, coap.POST, 1, "readings", "climate,device=a temperature=21.5"))
 		time.Sleep(5 * time.Minute) //nolint:forbidigo // of the bubble
+		synctest.Wait()
 		all := w.heard()
 		if len(all) != 6 {
 			t.Fatal(all)
@@ -361,6 +363,7 @@ func TestCoAPUploadBounds(t *testing.T) {
 			t.Error(got, w.uploading)
 		}
 		time.Sleep(uploadLife + sweepEvery) //nolint:forbidigo // of the bubble
+		synctest.Wait()
 		if w.uploading != 0 {
 			t.Errorf("%d bytes stay", w.uploading)
 		}
@@ -397,6 +400,7 @@ func TestCoAPPressure(t *testing.T) {
 			t.Error(got)
 		}
 		time.Sleep(2 * time.Second) //nolint:forbidigo // of the bubble
+		synctest.Wait()
 		if n := len(w.heard()); n != maxPendingPerAddr || w.pendingAll != 0 || w.pendingBytes != 0 || len(w.pending) != 0 {
 			t.Errorf("%d answers; %d requests wait", n, w.pendingAll)
 		}
@@ -437,6 +441,7 @@ func TestCoAPFlood(t *testing.T) {
 			t.Errorf("%d peers, %d exchanges", len(w.peers), w.exchanges)
 		}
 		time.Sleep(exchangeLife + sweepEvery) //nolint:forbidigo // of the bubble
+		synctest.Wait()
 		if len(w.peers) != 0 || w.exchanges != 0 {
 			t.Errorf("%d peers and %d exchanges stay", len(w.peers), w.exchanges)
 		}
