@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +48,7 @@ func newCoAPAir(t testing.TB, delay time.Duration) *coapAir {
 	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	end := w.open(ctx)
-	w.CoAP.id = 0x1000 // so that what is sent can be written down here
+	w.id = 0x1000 // so that what is sent can be written down here
 	w.h = w.handler(w.rec, func(_ ingest.Peer, b []byte) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -112,6 +114,17 @@ func asked(kind coap.Type, code coap.Code, id uint16, path string, payload strin
 	}
 	m.Options = append(m.Options, more...)
 	return m.Append(nil)
+}
+
+// held is what a server remembers.
+type held struct{ Peers, Heard, Exchanges, Uploading, Pending, Bytes, Separate int }
+
+func (w *coapAir) held() held {
+	synctest.Wait()
+	c := w.CoAP
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return held{len(c.peers), c.heard.Len(), c.exchanges, c.uploading, c.pendingAll + len(c.pending), c.pendingBytes, len(c.separate)}
 }
 
 func option(n uint16, v string) coap.Option { return coap.Option{Number: n, Value: []byte(v)} }
@@ -222,11 +235,12 @@ func TestCoAPTimes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newCoAPAir(t, c.delay)
-				for at, b := range c.sent {
-					time.AfterFunc(at, func() { _ = w.h.Handle(t.Context(), coapDevice, b) })
-				}
 				w.tell(t, coapDevice, request(0, 1))
-				time.Sleep(c.until) //nolint:forbidigo // of the bubble
+				for _, at := range slices.Sorted(maps.Keys(c.sent)) {
+					time.Sleep(at - time.Since(w.began)) //nolint:forbidigo // of the bubble
+					w.tell(t, coapDevice, c.sent[at])
+				}
+				time.Sleep(c.until - time.Since(w.began)) //nolint:forbidigo // of the bubble
 				synctest.Wait()
 				if d := cmp.Diff(c.want, w.heard()); d != "" {
 					t.Error("(-want +got):\n", d)
@@ -261,8 +275,8 @@ func TestCoAPInsists(t *testing.T) {
 		if first < 2 || first > 3 || (at[4]-at[3])/first < 7.9 || (at[4]-at[3])/first > 8.1 {
 			t.Error(at)
 		}
-		if s := w.Stats(); len(w.separate) > 0 || s.Peers != 0 {
-			t.Errorf("%d responses wait, %+v", len(w.separate), s)
+		if s := w.held(); s != (held{}) {
+			t.Errorf("%+v stay", s)
 		}
 		w.stop()
 	})
@@ -326,8 +340,8 @@ func TestCoAPBlocks(t *testing.T) {
 				if got := strings.Join(w.sink.texts(), "; "); got != c.readings {
 					t.Errorf("readings %q, want %q", got, c.readings)
 				}
-				if len(c.readings) > 0 && w.uploading != 0 {
-					t.Errorf("%d bytes are kept", w.uploading)
+				if s := w.held(); c.readings != "" && s.Uploading != 0 {
+					t.Errorf("%d bytes are kept", s.Uploading)
 				}
 				w.stop()
 			})
@@ -349,7 +363,7 @@ func TestCoAPUploadBounds(t *testing.T) {
 			all := w.heard()
 			return all[len(all)-1]
 		}
-		if got := upload(coapDevice, 65); !strings.Contains(got, " 4.13 ") || w.uploading != 0 {
+		if got := upload(coapDevice, 65); !strings.Contains(got, " 4.13 ") || w.held().Uploading != 0 {
 			t.Error(got)
 		}
 		peer := coapDevice
@@ -359,13 +373,13 @@ func TestCoAPUploadBounds(t *testing.T) {
 				t.Fatal(i, got)
 			}
 		}
-		if got := upload(coapDevice, 1); !strings.Contains(got, " 4.29 ") || w.uploading != maxUploading {
-			t.Error(got, w.uploading)
+		if got := upload(coapDevice, 1); !strings.Contains(got, " 4.29 ") || w.held().Uploading != maxUploading {
+			t.Error(got, w.held())
 		}
 		time.Sleep(uploadLife + sweepEvery) //nolint:forbidigo // of the bubble
 		synctest.Wait()
-		if w.uploading != 0 {
-			t.Errorf("%d bytes stay", w.uploading)
+		if s := w.held(); s.Uploading != 0 {
+			t.Errorf("%+v stay", s)
 		}
 		w.stop()
 	})
@@ -401,8 +415,8 @@ func TestCoAPPressure(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second) //nolint:forbidigo // of the bubble
 		synctest.Wait()
-		if n := len(w.heard()); n != maxPendingPerAddr || w.pendingAll != 0 || w.pendingBytes != 0 || len(w.pending) != 0 {
-			t.Errorf("%d answers; %d requests wait", n, w.pendingAll)
+		if n := len(w.heard()); n != maxPendingPerAddr || w.held().Pending+w.held().Bytes != 0 {
+			t.Errorf("%d answers, %+v", n, w.held())
 		}
 		w.stop()
 	})
@@ -437,13 +451,13 @@ func TestCoAPFlood(t *testing.T) {
 				t.Fatalf("%d bytes answered to %d", n, told[p])
 			}
 		}
-		if len(w.peers) > maxCoAPPeers || w.exchanges > maxExchanges || w.CoAP.heard.Len() != len(w.peers) {
-			t.Errorf("%d peers, %d exchanges", len(w.peers), w.exchanges)
+		if s := w.held(); s.Peers != maxCoAPPeers || s.Exchanges > maxExchanges || s.Heard != s.Peers {
+			t.Errorf("%+v", s)
 		}
 		time.Sleep(exchangeLife + sweepEvery) //nolint:forbidigo // of the bubble
 		synctest.Wait()
-		if len(w.peers) != 0 || w.exchanges != 0 {
-			t.Errorf("%d peers and %d exchanges stay", len(w.peers), w.exchanges)
+		if s := w.held(); s != (held{}) {
+			t.Errorf("%+v stay", s)
 		}
 		w.stop()
 	})
