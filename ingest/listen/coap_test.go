@@ -2,12 +2,10 @@ package listen
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -282,109 +280,6 @@ func TestCoAPInsists(t *testing.T) {
 	})
 }
 
-func TestCoAPBlocks(t *testing.T) {
-	part := strings.Repeat("#", 15) + "\n"
-	block := func(n uint32, more bool, exp uint8) coap.Option {
-		return coap.Block{Number: n, More: more, Exp: exp}.Option(coap.Block1)
-	}
-	type step struct {
-		payload string
-		options []coap.Option
-		want    string
-	}
-	for _, c := range []struct {
-		name     string
-		steps    []step
-		readings string
-	}{
-		{"three blocks", []step{
-			{part, []coap.Option{block(0, true, 0)}, "2.31"},
-			{"a,device=a v=1\nb", []coap.Option{block(1, true, 0)}, "2.31"},
-			{" v=2", []coap.Option{block(2, false, 0)}, "2.04"},
-		}, "a a.v=1; ip-192.168.1.9 b.v=2"},
-		{"one block", []step{{"t v=1", []coap.Option{block(0, false, 0)}, "2.04"}}, "ip-192.168.1.9 t.v=1"},
-		{"larger, then smaller blocks", []step{
-			{part + part, []coap.Option{block(0, true, 1)}, "2.31"},
-			{part, []coap.Option{block(2, true, 0)}, "2.31"},
-			{"t v=1", []coap.Option{block(3, false, 0)}, "2.04"},
-		}, "ip-192.168.1.9 t.v=1"},
-		{"begun anew", []step{
-			{part, []coap.Option{block(0, true, 0)}, "2.31"},
-			{part, []coap.Option{block(0, true, 0)}, "2.31"},
-			{"t v=1", []coap.Option{block(1, false, 0)}, "2.04"},
-		}, "ip-192.168.1.9 t.v=1"},
-		{"gap", []step{
-			{part, []coap.Option{block(0, true, 0)}, "2.31"},
-			{part, []coap.Option{block(2, true, 0)}, "4.08"},
-			{part, []coap.Option{block(1, true, 0)}, "4.08"},
-		}, ""},
-		{"another query", []step{
-			{part, []coap.Option{option(coap.URIQuery, "d=a"), block(0, true, 0)}, "2.31"},
-			{"t v=1", []coap.Option{option(coap.URIQuery, "d=b"), block(1, false, 0)}, "4.08"},
-		}, ""},
-		{"no beginning", []step{{"t v=1", []coap.Option{block(1, false, 0)}, "4.08"}}, ""},
-		{"short block", []step{{"t v=1", []coap.Option{block(0, true, 0)}, "4.00"}}, ""},
-		{"long block", []step{{part + part, []coap.Option{block(0, false, 0)}, "4.00"}}, ""},
-		{"reserved size", []step{{part, []coap.Option{block(0, true, 7)}, "4.00"}}, ""},
-		{"announced too large", []step{{part, []coap.Option{block(0, true, 0), coap.UintOption(coap.Size1, maxUpload+1)}, "4.13"}}, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newCoAPAir(t, 0)
-				for i, s := range c.steps {
-					w.tell(t, coapDevice, asked(0, coap.POST, uint16(i), "r", s.payload, s.options...))
-					if got := strings.Join(w.heard(), ";"); !strings.HasPrefix(got, "0s ACK "+s.want+" ") {
-						t.Errorf("block %d: %s, want %s", i, got, s.want)
-					}
-				}
-				if got := strings.Join(w.sink.texts(), "; "); got != c.readings {
-					t.Errorf("readings %q, want %q", got, c.readings)
-				}
-				if s := w.held(); c.readings != "" && s.Uploading != 0 {
-					t.Errorf("%d bytes are kept", s.Uploading)
-				}
-				w.stop()
-			})
-		})
-	}
-}
-
-// TestCoAPUploadBounds: how much of payloads in blocks is held, by one peer and
-// by all, and that it does not stay.
-func TestCoAPUploadBounds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newCoAPAir(t, 0)
-		part := strings.Repeat("#", 1024)
-		upload := func(peer ingest.Peer, blocks int) (last string) {
-			for i := range blocks {
-				o := coap.Block{Number: uint32(i), More: true, Exp: 6}.Option(coap.Block1)
-				w.tell(t, peer, asked(0, coap.POST, uint16(i), "r", part, o))
-			}
-			all := w.heard()
-			return all[len(all)-1]
-		}
-		if got := upload(coapDevice, 65); !strings.Contains(got, " 4.13 ") || w.held().Uploading != 0 {
-			t.Error(got)
-		}
-		peer := coapDevice
-		for i := range 64 {
-			peer.Addr = netip.AddrPortFrom(peer.Addr.Addr(), uint16(10_000+i))
-			if got := upload(peer, 64); !strings.Contains(got, " 2.31 ") {
-				t.Fatal(i, got)
-			}
-		}
-		if got := upload(coapDevice, 1); !strings.Contains(got, " 4.29 ") || w.held().Uploading != maxUploading {
-			t.Error(got, w.held())
-		}
-		time.Sleep(uploadLife + sweepEvery) //nolint:forbidigo // of the bubble
-		synctest.Wait()
-		if s := w.held(); s.Uploading != 0 {
-			t.Errorf("%+v stay", s)
-		}
-		w.stop()
-	})
-}
-
 // TestCoAPPressure: what a device hears when there is no room or no disk, and when
 // too many wait.
 func TestCoAPPressure(t *testing.T) {
@@ -489,56 +384,4 @@ func FuzzCoAP(f *testing.F) {
 			t.Errorf("%d bytes answered to %d", sent, len(b))
 		}
 	})
-}
-
-// TestCoAPClient: libcoap's client, plain and over DTLS.
-func TestCoAPClient(t *testing.T) {
-	secret := hex.EncodeToString([]byte("0123456789abcdef"))
-	sink := &memory{}
-	p := ingest.New(ingest.Config{Sink: sink})
-	conn, _, err := ListenUDP(t.Context(), "127.0.0.1:0", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	u := &UDP{
-		NewHandler: func(reply ingest.ReplyFunc) Handler { return p.NewSession(false, reply) },
-		DTLS:       &DTLS{Keys: ring(map[string][]string{deviceID: {secret}})},
-		CoAP: &CoAP{Refuse: p.Refuse, Write: func(ctx context.Context, peer ingest.Peer, payload []byte) (ingest.Written, error) {
-			return p.Write(ctx, peer, payload, wire.Ago)
-		}},
-	}
-	served(t, func(ctx context.Context) error { return u.Serve(ctx, conn) })
-	to := addrOf(conn)
-	long := strings.Repeat("# a comment\n", 50) + "t,device=long v=1"
-	key := []string{"-u", deviceID, "-k", "0123456789abcdef"}
-	for _, c := range []struct {
-		name, program, url string
-		args               []string
-		out, reading       string
-	}{
-		{"CON", "coap-client-notls", "coap://%s/readings", []string{"-m", "post", "-e", "t,device=con v=1"}, "", "con t.v=1"},
-		{"NON", "coap-client-notls", "coap://%s/r?d=non", []string{"-N", "-m", "put", "-t", "50", "-e", `{"v":1}`}, "", "non v=1"},
-		{"blocks", "coap-client-notls", "coap://%s/", []string{"-b", "64", "-m", "post", "-e", long}, "", "long t.v=1"},
-		{"core", "coap-client-notls", "coap://%s/.well-known/core", nil, coreLinks, ""},
-		{"refused", "coap-client-notls", "coap://%s/nowhere", nil, "4.04 there is no /nowhere", ""},
-		{"openssl", "coap-client-openssl", "coaps://%s/r", append([]string{"-m", "post", "-e", "openssl v=1"}, key...), "", deviceID + " openssl.v=1"},
-		{"gnutls", "coap-client-gnutls", "coaps://%s/r", append([]string{"-m", "post", "-e", "gnutls v=1"}, key...), "", deviceID + " gnutls.v=1"},
-		{"refused over DTLS", "coap-client-openssl", "coaps://%s/r", append([]string{"-m", "post", "-e", "nonsense"}, key...), "4.00 byte 9: fields are missing", ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			path, err := exec.LookPath(c.program)
-			if err != nil {
-				t.Skip("not installed:", c.program, "(Debian's libcoap3-bin)")
-			}
-			args := append([]string{"-B", "10"}, append(c.args, fmt.Sprintf(c.url, to))...)
-			out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
-			if err != nil || !strings.Contains(string(out), c.out) {
-				t.Errorf("%v: %s", err, out)
-			}
-			if got := strings.Join(sink.texts(), "\n"); !strings.Contains(got+"\n", c.reading+"\n") {
-				t.Errorf("readings %q", got)
-			}
-		})
-	}
 }
