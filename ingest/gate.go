@@ -15,15 +15,21 @@ import (
 // Peer is who sent a payload and how.
 type Peer struct {
 	Addr      netip.AddrPort
-	Transport string // udp, dtls, tcp, tls, http
+	Transport string // udp, dtls, tcp, tls, http, coap, coaps
 	// Device is who the peer has proved to be; empty: nobody has asked. It speaks
 	// for this device only.
 	Device device.ID
+	// Name is what it calls itself beside the payload: the device of messages that
+	// name none. It proves nothing, and Device counts more.
+	Name device.ID
 }
 
-// mayBeAnywhere reports whether the peer's readings are taken from any address:
-// nobody on the way has seen or changed them.
-func (p *Peer) mayBeAnywhere() bool { return p.Device != "" || p.Transport == "tls" }
+// Allowed reports whether readings are taken from the peer: from private
+// addresses, from those who have proved to be a device, and over TLS, where nobody
+// on the way has seen or changed them.
+func (p Peer) Allowed() bool {
+	return p.Device != "" || p.Transport == "tls" || mayBePlain(p.Addr.Addr())
+}
 
 // Default bounds of the gate. A gateway in a house has tens of devices; these
 // keep an intruder on the local network from filling the catalogue.
@@ -160,13 +166,16 @@ func (g *Gate) forget(d *deviceState) {
 }
 
 // identify returns the state of the device that a message speaks for: the one
-// it names, else the one that the peer has proved to be, else ip-<remote address>.
+// it names, else the one that the peer has proved to be or calls itself, else
+// ip-<remote address>.
 func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
 	switch {
 	case peer.Device != "" && len(name) > 0 && string(name) != string(peer.Device):
 		return nil, &RefusalError{Reason: Forbidden, Detail: fmt.Sprintf("device %q may not speak for %q", peer.Device, name)}
 	case peer.Device != "":
 		name = []byte(peer.Device)
+	case len(name) == 0 && peer.Name != "":
+		name = []byte(peer.Name)
 	case len(name) == 0:
 		name = append([]byte("ip-"), peer.Addr.Addr().Unmap().WithZone("").String()...)
 	}

@@ -118,7 +118,7 @@ func (s *Session) begin(peer Peer) {
 	if len(s.name) == 0 || peer.Device != s.from.Device {
 		s.device = nil
 	}
-	s.from, s.allowed = peer, s.request != nil || peer.mayBeAnywhere() || mayBePlain(peer.Addr.Addr())
+	s.from, s.allowed = peer, s.request != nil || peer.Allowed()
 }
 
 // Flush hands the readings to the sink. A stream waits for room, and then until

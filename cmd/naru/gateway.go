@@ -18,6 +18,7 @@ import (
 	"github.com/naru-telemetry/naru/ingest"
 	"github.com/naru-telemetry/naru/ingest/authority"
 	"github.com/naru-telemetry/naru/ingest/listen"
+	"github.com/naru-telemetry/naru/ingest/wire"
 	"github.com/naru-telemetry/naru/push"
 	"github.com/naru-telemetry/naru/push/api"
 	"github.com/naru-telemetry/naru/push/auth"
@@ -122,6 +123,7 @@ func (g *gateway) openIngest() {
 	}
 	g.udp = &listen.UDP{
 		NewHandler: func(reply ingest.ReplyFunc) listen.Handler { return g.pipeline.NewSession(false, reply) },
+		CoAP:       g.coap(),
 		Logger:     log,
 	}
 	g.tcp = &listen.TCP{
@@ -129,6 +131,16 @@ func (g *gateway) openIngest() {
 		Refuse:     g.pipeline.Refuse,
 		Logger:     log,
 		Idle:       s.Idle, MaxConns: s.MaxConns, MaxPerAddr: s.MaxConnsPerAddr,
+	}
+}
+
+// coap returns what serves CoAP on one socket.
+func (g *gateway) coap() *listen.CoAP {
+	return &listen.CoAP{
+		Write: func(ctx context.Context, peer ingest.Peer, payload []byte) (ingest.Written, error) {
+			return g.pipeline.Write(ctx, peer, payload, wire.Ago)
+		},
+		Refuse: g.pipeline.Refuse,
 	}
 }
 

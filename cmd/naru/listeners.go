@@ -77,6 +77,9 @@ func (g *gateway) openExtra(ctx context.Context) error {
 		switch e.network {
 		case "udp":
 			x.udp = &listen.UDP{NewHandler: session(false), Logger: log}
+			if e.accept == 0 { // as on port 5683
+				x.udp.CoAP = g.coap()
+			}
 			x.conn, _, err = listen.ListenUDP(ctx, e.addr, int(s.ReceiveBuffer))
 		default:
 			var lc net.ListenConfig
@@ -131,6 +134,23 @@ func (g *gateway) closeExtra() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// coapStats are the counts of CoAP on all sockets together.
+func (g *gateway) coapStats() listen.CoAPStats {
+	sum := g.udp.CoAP.Stats()
+	for i := range g.extras {
+		if x := &g.extras[i]; x.udp != nil && x.udp.CoAP != nil {
+			s := x.udp.CoAP.Stats()
+			sum.Requests += s.Requests
+			sum.Repeated += s.Repeated
+			sum.Malformed += s.Malformed
+			sum.Throttled += s.Throttled
+			sum.Unsent += s.Unsent
+			sum.Peers += s.Peers
+		}
+	}
+	return sum
 }
 
 // socketStats are the counts of all sockets for devices together.

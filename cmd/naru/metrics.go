@@ -75,6 +75,13 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 	if c.udp.DTLS != nil {
 		c.collectDTLS(counter, gauge)
 	}
+	coap := (*gateway)(c).coapStats()
+	counter("coap_requests_total", "Requests by CoAP, without retransmissions.", float64(coap.Requests))
+	counter("coap_repeated_total", "Retransmissions of requests by CoAP.", float64(coap.Repeated))
+	counter("coap_malformed_total", "Requests by CoAP that could not be read.", float64(coap.Malformed))
+	counter("coap_throttled_total", "Requests by CoAP that were answered 4.29.", float64(coap.Throttled))
+	counter("coap_unsent_total", "Answers by CoAP that were too long for who had sent little.", float64(coap.Unsent))
+	gauge("coap_peers", "Peers by CoAP that are remembered.", float64(coap.Peers))
 	gauge("tcp_connections", "Open streams from devices.", float64(tcp.Open))
 	counter("tcp_accepted_total", "Streams accepted or refused.", float64(tcp.Accepted))
 

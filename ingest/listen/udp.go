@@ -42,6 +42,9 @@ type UDP struct {
 	// DTLS takes the records of DTLS; nil leaves them to the handler, which can make
 	// nothing of them.
 	DTLS *DTLS
+	// CoAP takes the datagrams that are CoAP, plain and over DTLS; nil leaves them
+	// to the handler, which can make nothing of them. It serves this socket only.
+	CoAP *CoAP
 	// Logger is told of datagrams that were lost; nil means nobody.
 	Logger *slog.Logger
 
@@ -76,16 +79,21 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 		}
 		send(peer.Addr, b)
 	}
-	h := u.NewHandler(reply)
+	ctx, cancel := context.WithCancel(ctx)
+	newHandler := u.NewHandler
+	if u.CoAP != nil {
+		end := u.CoAP.open(ctx)
+		defer end()
+		newHandler = func(reply ingest.ReplyFunc) Handler { return u.CoAP.handler(u.NewHandler(reply), reply) }
+	}
+	h := newHandler(reply)
 	var secured *lane
 	if u.DTLS != nil {
-		end := u.DTLS.open(u.NewHandler, reply, send)
+		end := u.DTLS.open(newHandler, reply, send)
 		defer end()
 		secured = &lane{d: u.DTLS, h: h}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel() // ends the handshakes, when the socket has failed
 	}
+	defer cancel() // ends handshakes and exchanges, when the socket has failed
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	done := make(chan struct{})
