@@ -145,7 +145,8 @@ func (l *Log) seal(ctx context.Context, p *period) error {
 	at := slices.Index(l.shelf.periods, p)
 	if at > 0 {
 		before := l.shelf.periods[at-1]
-		if before.cold == nil && p.cold != nil && mayJoin(before.sealed.bytes.Load()+p.cold.bytes.Load(), before.start, p.end, l.cfg.RetainAge) {
+		if before.cold == nil && p.cold != nil && l.allDone(before.sealed, p.sealed, p.cold) &&
+			mayJoin(before.sealed.bytes.Load()+p.cold.bytes.Load(), before.start, p.end, l.cfg.RetainAge) {
 			s.periods = []*period{before, p}
 		}
 	}
