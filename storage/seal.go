@@ -192,7 +192,8 @@ func (l *Log) seal(ctx context.Context, p *period) error {
 	at := slices.Index(l.shelf.periods, p)
 	if at > 0 {
 		before := l.shelf.periods[at-1]
-		if before.cold == nil && p.cold != nil && mayJoin(before.sealed.bytes.Load()+p.cold.bytes.Load(), before.start, p.end, l.cfg.RetainAge) {
+		if before.cold == nil && p.cold != nil && l.allDone(before.sealed, p.sealed, p.cold) &&
+			mayJoin(before.sealed.bytes.Load()+p.cold.bytes.Load(), before.start, p.end, l.cfg.RetainAge) {
 			s.periods = []*period{before, p}
 		}
 	}
@@ -347,9 +348,6 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 				forgetRolled(part[number])
 			}
 		}
-		if len(s.periods) > 1 {
-			d.Done = min(d.Done, s.log.doneOf(d.Name))
-		}
 		if err := s.readingsOf(ctx, d); err != nil {
 			return err
 		}
@@ -364,21 +362,21 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 	return s.commit()
 }
 
-// doneOf returns the offset up to which the readings of a device are in blocks,
-// whatever their times. After a crash in the midst of a flush it lies below what
-// one of the files has.
-func (l *Log) doneOf(name device.ID) uint64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	done := l.next - 1
-	if d := l.cat.devices[name]; d != nil {
+// allDone reports whether the devices have nothing in memory with offsets that one
+// of the files has done: then all of them are done up to the same offsets. It is
+// otherwise after a crash in the midst of a flush, until the next one. The caller
+// holds mu.
+func (l *Log) allDone(vs ...*volume) bool {
+	for _, d := range l.cat.devices {
 		for _, h := range []*head{&d.flushing, &d.fresh} {
-			if h.n > 0 {
-				done = min(done, h.first-1)
+			for _, v := range vs {
+				if v != nil && h.n > 0 && v.devices[d.number] != nil && v.devices[d.number].done >= h.first {
+					return false
+				}
 			}
 		}
 	}
-	return done
+	return true
 }
 
 func forgetRolled(d *stretch.Device) {
