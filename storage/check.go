@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -248,10 +249,8 @@ func (l *Log) rewrite(ctx context.Context, name string) (aside string, err error
 			}
 		}
 	}
-	for _, one := range l.shelf.volumes() {
-		if one == v { // rollups of readings that are gone: what is sound is all there is
-			return aside, l.rewriteTier(ctx, v)
-		}
+	if slices.Contains(l.shelf.volumes(), v) { // rollups of readings that are gone: what is sound is all there is
+		return aside, l.rewriteTier(ctx, v)
 	}
 	return aside, nil
 }

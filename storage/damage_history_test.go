@@ -86,7 +86,7 @@ func aged(t testing.TB, dir string) (all []device.Stored) {
 	var late []device.Reading
 	for i := range 30 {
 		r := agedReading(agedPerHour + i)
-		r.Time += 1
+		r.Time++
 		late = append(late, r)
 	}
 	push(late)

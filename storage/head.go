@@ -50,14 +50,6 @@ func (c *column) appendValues(dst []device.Value) []device.Value {
 	return dst
 }
 
-// value returns the ith value.
-func (c *column) value(i int) device.Value {
-	if c.values != nil {
-		return c.values[i]
-	}
-	return device.FromBits(c.kind, c.bits[i])
-}
-
 // head sums up the readings of a device that are in no block yet.
 type head struct {
 	n     int

@@ -92,10 +92,10 @@ func (t Tx) AllPieces(tier Tier, fn func(*Piece) error, damaged func(error)) err
 // seekRun moves to the first run of the device that may reach to the time from.
 func seekRun(cur *bolt.Cursor, device uint32, from int64) (k, v []byte) {
 	at := makeKey(device, from, 0)
-	if k, v = cur.Seek(at[:]); k == nil {
-		k, v = cur.Last()
+	if k, _ = cur.Seek(at[:]); k == nil {
+		k, _ = cur.Last()
 	} else {
-		k, v = cur.Prev()
+		k, _ = cur.Prev()
 	}
 	if len(k) == keyLen && binary.BigEndian.Uint32(k) == device {
 		// Runs of one time stand for the same stretch: go to the first of them.
