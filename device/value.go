@@ -104,6 +104,7 @@ func (v Value) Number() (float64, bool) {
 		return float64(v.Int()), true
 	case KindBool:
 		return float64(v.bits), true
+	case KindText:
 	}
 	return 0, false
 }

@@ -47,12 +47,19 @@ func (s *Session) message(peer Peer, m *wire.Message, bad error) {
 	case bad == nil:
 		s.group.open = false
 	}
+	if s.request != nil {
+		s.request.prepare(m)
+	}
 	a := answer{from: s, peer: peer, seq: m.Seq, hasSeq: m.HasSeq}
-	if refusal := s.admit(&a, m, bad); refusal != nil {
+	refusal := s.admit(&a, m, bad)
+	if refusal != nil {
 		s.p.note(peer, m, refusal, device.TimeOf(s.now))
 		a.refused, a.reason = true, refusal.Reason
 	}
-	if m.Ack {
+	switch {
+	case s.request != nil:
+		s.request.note(&a, m, bad, refusal)
+	case m.Ack:
 		s.ask(a)
 	}
 }
@@ -79,44 +86,71 @@ func (s *Session) ask(a answer) {
 // wait for. A refusal may concern some of them only.
 func (s *Session) admit(a *answer, m *wire.Message, bad error) *RefusalError {
 	if bad != nil {
-		return refuse(Syntax, bad)
+		return refuse(reasonOf(bad), bad)
 	}
-	if len(m.Fields) == 0 {
-		return &RefusalError{Empty, "the message holds no reading"}
+	greeting := s.stream && len(m.Fields) == 0 && len(m.Token) > 0
+	if len(m.Fields) == 0 && !greeting {
+		return &RefusalError{Reason: Empty, Detail: "the message holds no reading"}
 	}
 	if m.HasSeq && s.group.lost {
-		return &RefusalError{Overload, "the beginning of the message could not be stored"}
+		return &RefusalError{Reason: Overload, Detail: "the beginning of the message could not be stored"}
 	}
 	d, refusal := s.lookup(m.Device, a.peer)
 	if refusal != nil {
 		return refusal
 	}
+	defer d.mu.Unlock()
+	refusal = s.admitLocked(a, d, m, greeting)
+	if len(d.metrics) == 0 {
+		if s.p.gate.dropLocked(d); d.gone {
+			s.device = nil
+		}
+	}
+	return refusal
+}
+
+// admitLocked does it for a device, whose lock the caller holds. A greeting is a
+// message on a stream that has a token and no readings.
+func (s *Session) admitLocked(a *answer, d *deviceState, m *wire.Message, greeting bool) *RefusalError {
+	g := s.p.gate
+	if refusal := s.speaksLocked(d, a.peer, m); refusal != nil {
+		return refusal
+	}
 	now := device.TimeOf(s.now)
 	at, absolute, wrong := moment(m.Time, now)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.addr, d.transport = a.peer.Addr.Addr(), a.peer.Transport
+	if refusal := s.newcomerLocked(d, a.peer, m, at, now); refusal != nil || greeting {
+		return refusal
+	}
+	if addr := a.peer.Addr.Addr(); addr != d.addr || d.address.gone.Load() {
+		d.addr, d.address = addr, g.addresses.of(addr, s.at)
+	}
+	d.transport = a.peer.Transport
 	if m.Time.Set {
 		d.clockWrong = wrong
 	}
 	seen := sighting{seq: m.Seq, print: uint16(s.group.print), at: absolute, now: s.now}
 	if m.HasSeq && s.repeatedLocked(d, seen) {
+		g.hearLocked(d, s.at, now)
 		s.repeatLocked(a, d, m)
 		return nil
 	}
-	kept, refusal := s.keepLocked(d, m, device.Reading{Device: d.id, Time: at, Received: now})
-	if kept > 0 {
-		a.inBatch, a.durable = true, true
-		if m.HasSeq {
-			s.markLocked(d, seen)
-		}
-		if wrong {
-			s.p.gate.wrongClock.Add(int64(kept))
-		}
-	} else if len(d.metrics) == 0 {
-		s.p.gate.forget(d)
-		s.device = nil
+	if refusal := g.spendLocked(d, s.at, len(m.Fields), m.HasSeq && s.group.settled); refusal != nil {
+		return refusal
 	}
+	kept, refusal := s.keepLocked(d, m, device.Reading{Device: d.id, Time: at, Received: now})
+	if kept == 0 {
+		return refusal
+	}
+	a.inBatch, a.durable = true, true
+	if m.HasSeq {
+		s.markLocked(d, seen)
+	}
+	if wrong {
+		g.wrongClock.Add(int64(kept))
+	} else if absolute != 0 {
+		d.skew.note(absolute - now)
+	}
+	g.hearLocked(d, s.at, now)
 	return refusal
 }
 
@@ -126,13 +160,13 @@ func (s *Session) keepLocked(d *deviceState, m *wire.Message, r device.Reading) 
 	w := s.work
 	for i := range m.Fields {
 		f := &m.Fields[i]
-		var metric device.Metric
+		var metric known
 		var e *RefusalError
 		if v, err := f.Value.Admit(); err != nil {
 			e = refuse(BadValue, err)
 		} else {
 			r.Value = v
-			metric, e = s.p.gate.metricLocked(d, f.Metric)
+			metric, e = s.p.gate.heardMetricLocked(d, f.Metric, s.at)
 		}
 		if e != nil {
 			if refusal == nil {
@@ -140,7 +174,10 @@ func (s *Session) keepLocked(d *deviceState, m *wire.Message, r device.Reading) 
 			}
 			continue
 		}
-		r.Metric = metric
+		r.Metric = metric.metric
+		if metric.role != noRole {
+			d.measureLocked(metric.role, r.Value)
+		}
 		w.batch = append(w.batch, r)
 		w.text += len(f.Value.Text)
 		kept++
@@ -148,17 +185,24 @@ func (s *Session) keepLocked(d *deviceState, m *wire.Message, r device.Reading) 
 	return kept, refusal
 }
 
-// lookup returns the state of the device; most payloads repeat the last name.
+// lookup returns the state of the device with its lock held; most payloads repeat
+// the last name.
 func (s *Session) lookup(name []byte, peer Peer) (*deviceState, *RefusalError) {
-	if s.device != nil && bytes.Equal(s.name, name) {
-		return s.device, nil
+	for {
+		if s.device == nil || !bytes.Equal(s.name, name) {
+			d, refusal := s.p.gate.identify(name, peer)
+			if refusal != nil {
+				return nil, refusal
+			}
+			s.device, s.name = d, append(s.name[:0], name...)
+		}
+		d := s.device
+		if d.mu.Lock(); !d.gone {
+			return d, nil
+		}
+		d.mu.Unlock()
+		s.device = nil
 	}
-	d, refusal := s.p.gate.identify(name, peer)
-	if refusal != nil {
-		return nil, refusal
-	}
-	s.device, s.name = d, append(s.name[:0], name...)
-	return d, nil
 }
 
 // repeatedLocked reports whether the message of the present group is a
@@ -176,7 +220,7 @@ func (s *Session) repeatedLocked(d *deviceState, seen sighting) bool {
 func (s *Session) repeatLocked(a *answer, d *deviceState, m *wire.Message) {
 	d.duplicates++
 	s.p.gate.duplicates.Add(1)
-	if !m.Ack {
+	if !m.Ack && s.request == nil {
 		return
 	}
 	a.durable = true

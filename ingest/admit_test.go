@@ -142,7 +142,7 @@ func TestWhoMaySendPlain(t *testing.T) {
 	}
 	for _, tt := range tests {
 		b := newBench(Config{}, false)
-		peer := Peer{netip.AddrPortFrom(netip.MustParseAddr(tt.addr), 9), "udp"}
+		peer := Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(tt.addr), 9), Transport: "udp"}
 		b.send(t, peer, "t,device=x,seq=1,ack=1 v=1")
 		b.send(t, peer, "t,device=x,seq=2,ack=1 v=1")
 		want := []string{
@@ -166,6 +166,32 @@ func TestWhoMaySendPlain(t *testing.T) {
 	b.send(t, Peer{Transport: "udp"}, "t v=1") // an address that is none
 	if b.Inspector().Total(Forbidden) != 1 {
 		t.Error("a peer without an address was admitted")
+	}
+}
+
+// TestProvenDevice: a peer that has proved which device it is speaks from any
+// address, and for that device only.
+func TestProvenDevice(t *testing.T) {
+	b := newBench(Config{}, false)
+	far := netip.MustParseAddrPort("8.8.8.8:9")
+	one := Peer{Addr: far, Transport: "dtls", Device: "one"}
+	two := Peer{Addr: netip.MustParseAddrPort("8.8.8.8:10"), Transport: "dtls", Device: "two"}
+	b.send(t, one, "t v=1")
+	b.send(t, two, "t v=2") // the name is empty again, but another's
+	b.send(t, one, "t,device=one v=3\nt,device=two v=4\nt v=5")
+	b.send(t, two, "t,device=one v=6")
+	b.send(t, Peer{Addr: far, Transport: "udp"}, "t,device=one v=7")
+	want := []string{"one t.v=1", "two t.v=2", "one t.v=3", "one t.v=5"}
+	if d := cmp.Diff(want, b.sink.texts()); d != "" {
+		t.Error("(-want +got):\n", d)
+	}
+	refused := []string{
+		`forbidden: device "one" may not speak for "two"`,
+		`forbidden: device "two" may not speak for "one"`,
+		"forbidden: plain readings are taken from private addresses only",
+	}
+	if d := cmp.Diff(refused, b.refusals(), equal...); d != "" {
+		t.Error("refusals (-want +got):\n", d)
 	}
 }
 
@@ -248,13 +274,16 @@ func TestFacts(t *testing.T) {
 		t.Error("facts of a device that nobody knows")
 	}
 	b.Gate().Seed(device.Series{Device: "x", Metric: "t.v"})
-	if _, ok := b.Gate().Device("x"); ok {
-		t.Error("facts of a device that has not sent since the start")
+	if got, ok := b.Gate().Device("x"); !ok || got != (device.Presence{ID: "x"}) {
+		t.Errorf("%+v, %t of a device that has not sent since the start", got, ok)
 	}
 	b.send(t, local, "t,device=x,seq=9 v=1", "t,device=x,seq=9 v=1")
 	b.send(t, other, "t,device=x,seq=9 v=1")
 	got, ok := b.Gate().Device("x")
-	want := Facts{Addr: other.Addr.Addr(), Transport: "udp", Duplicates: 2}
+	at := device.TimeOf(now)
+	want := device.Presence{
+		ID: "x", State: device.Online, Since: at, Heard: at, Addr: other.Addr.Addr(), Transport: "udp", Duplicates: 2, Expected: 1,
+	}
 	if !ok || got != want {
 		t.Errorf("facts %+v, %t; want %+v", got, ok, want)
 	}

@@ -30,13 +30,15 @@ func BenchmarkSession(b *testing.B) {
 		numbered[i] = []byte("climate,seq=1000000," + rest)
 	}
 	lines := append(bytes.Join(plain, []byte{'\n'}), '\n')
-	session := func(stream bool) *Session {
-		return New(Config{Sink: new(discard)}).NewSession(stream, nil)
+	session := func(b *testing.B, stream bool) *Session {
+		p := New(Config{Sink: new(discard), Rates: Rates{Readings: 500_000_000, AddressReadings: 500_000_000}})
+		go func() { _ = p.Gate().Run(b.Context()) }()
+		return p.NewSession(stream, nil)
 	}
 	// datagrams has the session take them as a socket does that finds 64 a call.
 	datagrams := func(payload func(i int) []byte) func(b *testing.B) {
 		return func(b *testing.B) {
-			s := session(false)
+			s := session(b, false)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				must(b, s.Handle(b.Context(), local, payload(i)))
@@ -62,7 +64,7 @@ func BenchmarkSession(b *testing.B) {
 		return p
 	}))
 	b.Run("1000 lines a payload", func(b *testing.B) {
-		s := session(true)
+		s := session(b, true)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			if i%1000 == 0 {

@@ -15,7 +15,10 @@ import (
 // Peer is who sent a payload and how.
 type Peer struct {
 	Addr      netip.AddrPort
-	Transport string // udp, tcp, http
+	Transport string // udp, dtls, tcp, http
+	// Device is who the peer has proved to be; empty: nobody has asked. It speaks
+	// for this device only.
+	Device device.ID
 }
 
 // Default bounds of the gate. A gateway in a house has tens of devices; these
@@ -36,7 +39,16 @@ const (
 // concurrently.
 type Gate struct {
 	maxDevices, maxSeries int
+	admission             Admission
+	rates                 rates
 	seed                  maphash.Seed // of the prints by which messages are compared
+	now                   func() time.Time
+	begun                 time.Time // the time of service counts from here
+	onPresence            func(device.Presence)
+	stirred               chan struct{} // tells Run to look; capacity 1
+
+	waiting   waitingRoom
+	addresses addressBook
 
 	series     atomic.Int64 // in all devices together
 	duplicates atomic.Int64
@@ -46,43 +58,52 @@ type Gate struct {
 	devices map[string]*deviceState
 }
 
-// deviceState is what the gate knows of one device.
+// deviceState is what the gate knows of one device. What every message touches
+// stands together.
 type deviceState struct {
 	id device.ID
 
-	mu         sync.Mutex // guards following; never held together with another device's
-	metrics    map[string]device.Metric
-	window     window
-	flights    []*flight // batches that hold messages marked in window
-	clockWrong bool
-	addr       netip.Addr
-	transport  string
-	duplicates int64
+	mu           sync.Mutex // guards following; never held together with another device's
+	gone         bool       // forgotten: who holds it looks for the device again
+	online       bool       // and Run has told so
+	clockWrong   bool
+	over         bool // the last message was refused for a rate
+	choked       bool // a new metric has been
+	registration *device.Registration
+	metrics      map[string]known
+	addr         netip.Addr
+	address      *addressState // of addr
+	transport    string
+	readings     budget
+	heard        device.Time
+	skew         skew
+	rhythm       rhythm
+
+	window        window
+	flights       []*flight // batches that hold messages marked in window
+	duplicates    int64
+	limited       int64 // messages and readings refused for a rate
+	newSeries     budget
+	battery, rssi ownGauge
+	told          device.Presence // what Run has told last,
+	toldAt        int64           // and when
 }
 
-// Facts are what the gate has seen of a device since the program started.
-type Facts struct {
-	Addr       netip.Addr // where it sent from last
-	Transport  string
-	ClockWrong bool // the last time it told was before 2020 or more than a day ahead
-	Duplicates int64
-}
-
-func newGate(maxDevices, maxSeries int) *Gate {
+func newGate(cfg Config) *Gate {
 	return &Gate{
-		maxDevices: maxDevices, maxSeries: maxSeries,
-		seed: maphash.MakeSeed(), devices: map[string]*deviceState{},
+		maxDevices: cfg.MaxDevices, maxSeries: cfg.MaxSeries, admission: cfg.Admission, rates: newRates(cfg.Rates),
+		seed: maphash.MakeSeed(), now: cfg.Now, begun: cfg.Now(), onPresence: cfg.OnPresence,
+		stirred: make(chan struct{}, 1), devices: map[string]*deviceState{},
 	}
 }
 
 // Seed makes a series known that the store already holds, so that it counts
 // towards the limits and is always admitted.
 func (g *Gate) Seed(s device.Series) {
-	d := g.device([]byte(s.Device), true)
-	d.mu.Lock()
+	d := g.lock([]byte(s.Device), true)
 	defer d.mu.Unlock()
 	if _, ok := d.metrics[string(s.Metric)]; !ok {
-		d.metrics[string(s.Metric)] = s.Metric
+		d.addLocked(s.Metric)
 		g.series.Add(1)
 	}
 }
@@ -90,32 +111,16 @@ func (g *Gate) Seed(s device.Series) {
 // Introduce makes a series known that comes to the store another way than
 // through a Session, or returns why it may not: a *RefusalError.
 func (g *Gate) Introduce(s device.Series) error {
-	d := g.device([]byte(s.Device), false)
+	d := g.lock([]byte(s.Device), false)
 	if d == nil {
 		return g.tooManyDevices([]byte(s.Device))
 	}
-	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, refusal := g.metricLocked(d, []byte(s.Metric)); refusal != nil {
-		if len(d.metrics) == 0 {
-			g.forget(d)
-		}
+		g.dropLocked(d)
 		return refusal
 	}
 	return nil
-}
-
-// Device returns the facts of a device that has sent since the start.
-func (g *Gate) Device(id device.ID) (Facts, bool) {
-	g.mu.RLock()
-	d := g.devices[string(id)]
-	g.mu.RUnlock()
-	if d == nil {
-		return Facts{}, false
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return Facts{d.addr, d.transport, d.clockWrong, d.duplicates}, d.addr.IsValid()
 }
 
 // device returns the state of a device, made if there is none; nil when there
@@ -135,7 +140,7 @@ func (g *Gate) device(id []byte, force bool) *deviceState {
 	if len(g.devices) >= g.maxDevices && !force {
 		return nil
 	}
-	d = &deviceState{id: device.ID(id), metrics: map[string]device.Metric{}}
+	d = &deviceState{id: device.ID(id), metrics: map[string]known{}, address: freeAddress}
 	g.devices[string(id)] = d
 	return d
 }
@@ -151,9 +156,14 @@ func (g *Gate) forget(d *deviceState) {
 }
 
 // identify returns the state of the device that a message speaks for: the one
-// it names, else ip-<remote address>.
+// it names, else the one that the peer has proved to be, else ip-<remote address>.
 func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
-	if len(name) == 0 {
+	switch {
+	case peer.Device != "" && len(name) > 0 && string(name) != string(peer.Device):
+		return nil, &RefusalError{Reason: Forbidden, Detail: fmt.Sprintf("device %q may not speak for %q", peer.Device, name)}
+	case peer.Device != "":
+		name = []byte(peer.Device)
+	case len(name) == 0:
 		name = append([]byte("ip-"), peer.Addr.Addr().Unmap().WithZone("").String()...)
 	}
 	if err := device.CheckID(name); err != nil {
@@ -167,24 +177,36 @@ func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
 }
 
 func (g *Gate) tooManyDevices(name []byte) *RefusalError {
-	return &RefusalError{TooManyDevices, fmt.Sprintf("device %q is new, and there are %d devices already", name, g.maxDevices)}
+	return &RefusalError{Reason: TooManyDevices, Detail: fmt.Sprintf("device %q is new, and there are %d devices already", name, g.maxDevices)}
 }
 
 // metricLocked returns the device's metric of this name. The caller holds d.mu.
-func (g *Gate) metricLocked(d *deviceState, name []byte) (device.Metric, *RefusalError) {
-	if m, ok := d.metrics[string(name)]; ok {
-		return m, nil
+func (g *Gate) metricLocked(d *deviceState, name []byte) (known, *RefusalError) {
+	if k, ok := d.metrics[string(name)]; ok {
+		return k, nil
 	}
 	if err := device.CheckMetric(name); err != nil {
-		return "", refuse(BadMetric, err)
+		return known{}, refuse(BadMetric, err)
 	}
 	if g.series.Add(1) > int64(g.maxSeries) {
 		g.series.Add(-1)
-		return "", &RefusalError{TooManySeries, fmt.Sprintf("metric %q is new, and there are %d series already", name, g.maxSeries)}
+		return known{}, &RefusalError{Reason: TooManySeries, Detail: fmt.Sprintf("metric %q is new, and there are %d series already", name, g.maxSeries)}
 	}
-	m := device.Metric(name)
-	d.metrics[string(m)] = m
-	return m, nil
+	return d.addLocked(device.Metric(name)), nil
+}
+
+// heardMetricLocked does the same for what a device sends, whose new metrics have
+// a rate. The caller holds d.mu.
+func (g *Gate) heardMetricLocked(d *deviceState, name []byte, at int64) (known, *RefusalError) {
+	if k, ok := d.metrics[string(name)]; ok {
+		return k, nil
+	}
+	if device.CheckMetric(name) == nil && g.series.Load() < int64(g.maxSeries) {
+		if refusal := g.spendSeriesLocked(d, at); refusal != nil {
+			return known{}, refusal
+		}
+	}
+	return g.metricLocked(d, name)
 }
 
 // refusedLocked returns the reason why metricLocked has refused this name
@@ -193,10 +215,13 @@ func (g *Gate) refusedLocked(d *deviceState, name []byte) (Reason, bool) {
 	if _, ok := d.metrics[string(name)]; ok {
 		return 0, false
 	}
-	if device.CheckMetric(name) != nil {
+	switch {
+	case device.CheckMetric(name) != nil:
 		return BadMetric, true
+	case g.series.Load() >= int64(g.maxSeries):
+		return TooManySeries, true
 	}
-	return TooManySeries, g.series.Load() >= int64(g.maxSeries)
+	return SeriesRate, d.choked
 }
 
 // moment resolves the time of a message. absolute is the device's own time when

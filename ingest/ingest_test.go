@@ -18,8 +18,8 @@ import (
 var now = time.UnixMicro(1_764_000_000_123_456)
 
 var (
-	local = Peer{netip.MustParseAddrPort("192.168.1.7:4711"), "udp"}
-	other = Peer{netip.MustParseAddrPort("192.168.1.8:4712"), "udp"}
+	local = Peer{Addr: netip.MustParseAddrPort("192.168.1.7:4711"), Transport: "udp"}
+	other = Peer{Addr: netip.MustParseAddrPort("192.168.1.8:4712"), Transport: "udp"}
 )
 
 var errSink = errors.New("the disk is gone")

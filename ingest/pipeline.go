@@ -35,6 +35,16 @@ type Config struct {
 	Sink Sink
 	// MaxDevices and MaxSeries bound the catalogue; 0 means the defaults.
 	MaxDevices, MaxSeries int
+	// Rates bound how much is taken.
+	Rates Rates
+	// Admission is what becomes of new devices.
+	Admission Admission
+	// OnPresence is called by Gate.Run with what changes about a device; nil means
+	// nobody is told. It must not block.
+	OnPresence func(device.Presence)
+	// Used is told when a device has proved itself by a credential that has not
+	// been used before; nil means nobody. It must not block.
+	Used func(id device.ID, kind device.CredentialKind, secret []byte)
 	// Now is the wall clock; nil means time.Now.
 	Now func() time.Time
 	// Logger is told when the sink begins to fail; nil means nobody.
@@ -47,6 +57,7 @@ type Pipeline struct {
 	gate      *Gate
 	inspector Inspector
 	now       func() time.Time
+	used      func(device.ID, device.CredentialKind, []byte)
 	log       *slog.Logger
 
 	readings atomic.Int64
@@ -83,12 +94,16 @@ func New(cfg Config) *Pipeline {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.OnPresence == nil {
+		cfg.OnPresence = func(device.Presence) {}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Pipeline{
 		sink:  cfg.Sink,
-		gate:  newGate(cfg.MaxDevices, cfg.MaxSeries),
+		gate:  newGate(cfg),
+		used:  cfg.Used,
 		now:   cfg.Now,
 		log:   cfg.Logger,
 		works: sync.Pool{New: func() any { return new(work) }},
@@ -121,6 +136,10 @@ func (p *Pipeline) Refuse(peer Peer, r Reason, detail string, payload []byte) {
 
 // note counts and keeps the refusal of a message.
 func (p *Pipeline) note(peer Peer, m *wire.Message, e *RefusalError, now device.Time) {
+	if e.alike {
+		p.inspector.Count(e.Reason, 1)
+		return
+	}
 	p.inspector.Note(Refused{
 		Time: now, Peer: peer, Format: m.Format, Reason: e.Reason, Detail: e.Detail,
 		Payload: withoutToken(m), Size: len(m.Raw),

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -21,10 +22,18 @@ const (
 	Empty                   // a message without a reading
 	TooLong                 // a line, item or datagram beyond its bound
 	Overload                // the buffer to the store is full
-	Forbidden               // plain readings from an address that is not private
+	Forbidden               // plain readings from an address that is not private, or in another device's name
 	TooManyDevices
 	TooManySeries
 	TooManyConnections
+	Encrypted    // sealed or signed with a key that is not known here
+	Handshake    // a device that did not get in
+	NoCredential // the device has a credential, and the message came without
+	NotApproved  // the device is new and waits for approval
+	Unknown      // the device is new, and only those that are registered are taken
+	DeviceRate   // more readings a second than a device may send
+	AddressRate  // the same of an address
+	SeriesRate   // more new metrics a minute
 	reasons
 )
 
@@ -32,7 +41,8 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"syntax", "device", "metric", "value", "empty", "too_long", "overload", "forbidden",
-		"devices_limit", "series_limit", "connections_limit",
+		"devices_limit", "series_limit", "connections_limit", "encrypted", "handshake",
+		"credential", "approval", "unknown", "rate", "rate_address", "rate_series",
 	}[r]
 }
 
@@ -50,12 +60,28 @@ func Reasons() []Reason {
 type RefusalError struct {
 	Reason Reason
 	Detail string
+
+	alike bool // one of many alike: it is counted and not kept
 }
 
 func (e *RefusalError) Error() string { return e.Detail }
 
 func refuse(r Reason, err error) *RefusalError {
 	return &RefusalError{Reason: r, Detail: err.Error()}
+}
+
+// reasonOf tells why a payload could not be decoded.
+func reasonOf(err error) Reason {
+	if e, ok := errors.AsType[*wire.SyntaxError](err); ok {
+		switch e.Fault {
+		case wire.Oversized:
+			return TooLong
+		case wire.Encrypted:
+			return Encrypted
+		case wire.Malformed:
+		}
+	}
+	return Syntax
 }
 
 // Bounds of the inspector: what it keeps is shown to people, so a few screens

@@ -15,7 +15,8 @@ import (
 func TestReasons(t *testing.T) {
 	want := []string{
 		"syntax", "device", "metric", "value", "empty", "too_long", "overload", "forbidden",
-		"devices_limit", "series_limit", "connections_limit",
+		"devices_limit", "series_limit", "connections_limit", "encrypted", "handshake",
+		"credential", "approval", "unknown", "rate", "rate_address", "rate_series",
 	}
 	var got []string
 	for _, r := range Reasons() {

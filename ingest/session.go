@@ -28,15 +28,21 @@ type Session struct {
 	p      *Pipeline
 	stream bool
 	reply  ReplyFunc
+	// request is set when the payload is answered as a whole: then reply is not
+	// called.
+	request *request
+	accept  wire.Formats
 
 	work    *work   // nil from Flush to Handle
 	flight  *flight // of the batch; nil when it holds no seq
 	group   group
-	now     time.Time // when the batch began
+	now     time.Time // when the batch began,
+	at      int64     // and in nanoseconds of service
+	proof   proof     // what a stream has proved by a token
 	from    Peer
-	allowed bool         // from may send plain readings
+	allowed bool         // from may send readings
 	device  *deviceState // the device of the last message,
-	name    []byte       // and how it was named; empty: by the address of from
+	name    []byte       // and how it was named; empty: by from
 
 	unanswered atomic.Int64  // answers on their way
 	settled    chan struct{} // told when there are none any more, and half-way
@@ -63,6 +69,9 @@ type mark struct {
 func (p *Pipeline) NewSession(stream bool, reply ReplyFunc) *Session {
 	return &Session{p: p, stream: stream, reply: reply, settled: make(chan struct{}, 1)}
 }
+
+// Accept has the session take these formats only. It is called before Handle.
+func (s *Session) Accept(f wire.Formats) { s.accept = f }
 
 // Handle decodes and admits one payload. It does not keep payload. Readings
 // reach the sink with Flush at the latest; Flush must follow, whatever Handle
@@ -94,9 +103,11 @@ func (s *Session) Handle(ctx context.Context, peer Peer, payload []byte) error {
 func (s *Session) begin(peer Peer) {
 	if s.work == nil {
 		s.work, _ = s.p.works.Get().(*work)
+		s.work.dec.Accept = s.accept
 	}
 	if len(s.work.batch) == 0 {
 		s.now = s.p.now()
+		s.at = int64(s.now.Sub(s.p.gate.begun))
 	}
 	if !s.stream {
 		s.group.open = false
@@ -104,10 +115,10 @@ func (s *Session) begin(peer Peer) {
 	if peer == s.from {
 		return
 	}
-	s.from, s.allowed = peer, mayBePlain(peer.Addr.Addr())
-	if len(s.name) == 0 {
+	if len(s.name) == 0 || peer.Device != s.from.Device {
 		s.device = nil
 	}
+	s.from, s.allowed = peer, s.request != nil || peer.Device != "" || mayBePlain(peer.Addr.Addr())
 }
 
 // Flush hands the readings to the sink. A stream waits for room, and then until
@@ -133,6 +144,9 @@ func (s *Session) handOn(ctx context.Context) error {
 	err := s.append(ctx)
 	if err == nil {
 		s.p.readings.Add(int64(len(w.batch)))
+		if s.request != nil {
+			s.request.Readings += len(w.batch)
+		}
 	} else {
 		s.p.inspector.Count(Overload, len(w.batch))
 	}
@@ -145,6 +159,8 @@ func (s *Session) handOn(ctx context.Context) error {
 	w.batch, w.text, w.asked = w.batch[:0], 0, w.asked[:0]
 	s.group.marked, s.group.answer = false, 0
 	switch {
+	case s.request != nil:
+		return err
 	case !s.stream:
 		return nil
 	case err != nil && ctx.Err() != nil:
@@ -156,20 +172,23 @@ func (s *Session) handOn(ctx context.Context) error {
 
 // append gives the batch to the sink. A stream whose ctx ends keeps waiting for
 // a while: what has been read from the socket is not lost for the disk being
-// busy.
+// busy. A request waits no longer than its sender does.
 func (s *Session) append(ctx context.Context) error {
 	batch := s.work.batch
 	if len(batch) == 0 {
 		return nil
 	}
 	last, err := s.p.sink.Append(batch)
-	if s.stream && errors.Is(err, ErrFull) {
-		late, cancel := extend(ctx, grace)
+	if (s.stream || s.request != nil) && errors.Is(err, ErrFull) {
+		late, cancel := s.patience(ctx)
 		defer cancel()
 		for errors.Is(err, ErrFull) {
 			if err = s.p.sink.Room(late, len(batch)); err == nil {
 				last, err = s.p.sink.Append(batch)
 			}
+		}
+		if err != nil && s.request != nil && late.Err() != nil {
+			err = ErrFull
 		}
 	}
 	s.p.watchSink(err, len(batch))
@@ -182,6 +201,14 @@ func (s *Session) append(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// patience returns the context in which the session waits for room.
+func (s *Session) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.request != nil {
+		return context.WithTimeout(ctx, roomWait)
+	}
+	return extend(ctx, grace)
 }
 
 // extend returns a context that ends d after ctx.

@@ -29,6 +29,9 @@ type window struct {
 	highest  uint64
 	newest   device.Time // latest device time among the messages seen; 0: none had one
 	lastSeen time.Time   // when a seq was last taken as new
+	// expected counts the seqs up to the highest, and arrived those of them that
+	// were seen. The older half of what they count fades.
+	expected, arrived uint32
 
 	// prints tell messages with the same seq apart: one each of the seqs that a
 	// device begins with, and one each of the most recent, by seq.
@@ -64,20 +67,47 @@ func (w *window) take(s sighting) {
 	switch {
 	case w.bits == nil:
 		w.bits = make([]uint64, windowBits/64)
+		w.expect(1)
 		w.restart(s.seq)
 	case s.seq > w.highest:
+		if ahead := s.seq - w.highest; ahead < windowBits {
+			w.expect(uint32(ahead))
+		} else {
+			w.expect(1) // it counts from elsewhere
+		}
 		w.forward(s.seq)
 	case w.restarted(s):
+		w.expect(1)
 		w.restart(s.seq)
 	}
+	w.arrived = min(w.arrived+1, w.expected)
 	w.bits[s.seq/64%(windowBits/64)] |= 1 << (s.seq % 64)
 	w.prints[printOf(s.seq)] = s.print
 	w.newest = max(w.newest, s.at)
 	w.lastSeen = s.now
 }
 
+// lossMessages is of how many messages, at most, the losses are counted.
+const lossMessages = 1024
+
+// expect counts n more seqs.
+func (w *window) expect(n uint32) {
+	if w.expected >= lossMessages {
+		w.expected, w.arrived = w.expected/2, w.arrived/2
+	}
+	w.expected += n
+}
+
+// losses returns how many of the last messages have not come.
+func (w *window) losses() (expected, lost int) {
+	return int(w.expected), int(w.expected - w.arrived)
+}
+
 // forget takes a mark back, for a message that could not be stored.
 func (w *window) forget(seq uint64) {
+	if w.arrived > 0 {
+		w.arrived--
+	}
 	if w.bits != nil && seq <= w.highest && w.highest-seq < windowBits {
 		w.bits[seq/64%(windowBits/64)] &^= 1 << (seq % 64)
 	}

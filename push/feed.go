@@ -71,7 +71,8 @@ type Feed struct {
 	frames     atomic.Int64
 	subs       atomic.Int64
 
-	builders sync.Pool // of *frameBuilder
+	builders  sync.Pool // of *frameBuilder
+	presences presences
 
 	head  atomic.Uint64 // highest offset published; written under mu
 	woken []*topic      // scratch, owned by Publish

@@ -13,9 +13,10 @@ type Frame struct {
 	// Readings is how many readings the message carries.
 	Readings int
 
-	live bool   // it reaches up to the feed's head, or where subscribers were to stop
-	buf  []byte // a WebSocket header, then the JSON text
-	json int    // where the JSON text begins
+	aside bool   // it says nothing of readings, and nothing of the cursor
+	live  bool   // it reaches up to the feed's head, or where subscribers were to stop
+	buf   []byte // a WebSocket header, then the JSON text
+	json  int    // where the JSON text begins
 }
 
 // maxHeader is the longest header of an unmasked WebSocket frame (RFC 6455,

@@ -29,6 +29,9 @@ type Options struct {
 	Limit int
 	// Subscribed asks for a subscribed message first.
 	Subscribed bool
+	// Presence asks for device messages too: the present state of each device
+	// that the selector wants, before the readings, and then each change.
+	Presence bool
 }
 
 // Subscription is one viewer's place in the log. It must be used by one
@@ -41,6 +44,9 @@ type Subscription struct {
 	pending []*Frame // to be delivered before anything behind cursor
 	live    bool     // cursor was the head a moment ago: what came since is gathered
 	wake    chan uint64
+
+	presence bool   // device messages are asked for,
+	known    uint64 // and delivered, or pending, up to this version
 }
 
 // Subscribe returns a subscription; ctx bounds the reading of its snapshot.
@@ -74,6 +80,11 @@ func (s *Subscription) begin(ctx context.Context, o Options) error {
 			return err
 		}
 	}
+	if s.presence = o.Presence; s.presence {
+		var states []*Frame
+		states, s.known = s.feed.presences.after(0, &s.topic.sel)
+		s.pending = append(states, s.pending...)
+	}
 	if o.Subscribed {
 		s.pending = append([]*Frame{Subscribed(s.Cursor())}, s.pending...)
 	}
@@ -104,7 +115,7 @@ func (s *Subscription) Cursor() Cursor { return Cursor{s.feed.store, s.cursor} }
 // Close ends the subscription.
 func (s *Subscription) Close() {
 	if s.topic != nil {
-		s.topic.unwait(s.wake)
+		s.unwait()
 		s.feed.leave(s.topic)
 		s.topic = nil
 		s.feed.subs.Add(-1)
@@ -126,16 +137,30 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 		default:
 		}
 		s.topic.wait(s.cursor, s.wake)
+		if s.presence {
+			s.feed.presences.wait(s.known, s.wake)
+		}
 		select {
 		case head := <-s.wake:
+			if s.presence {
+				s.unwait() // either may have woken it
+			}
 			if frame, err := s.poll(ctx, head); frame != nil || err != nil {
 				return frame, err
 			}
 		case <-ctx.Done():
-			s.topic.unwait(s.wake)
+			s.unwait()
 			s.cursor = s.feed.window(s.topic, s.cursor, nil).after
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// unwait takes the registrations of Next back.
+func (s *Subscription) unwait() {
+	s.topic.unwait(s.wake)
+	if s.presence {
+		s.feed.presences.unwait(s.wake)
 	}
 }
 
@@ -145,6 +170,9 @@ func (s *Subscription) Poll(ctx context.Context) (*Frame, error) { return s.poll
 
 // poll is Poll, but stops at the offset upTo when it lies ahead.
 func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
+	if s.presence && len(s.pending) == 0 {
+		s.pending, s.known = s.feed.presences.after(s.known, &s.topic.sel)
+	}
 	if len(s.pending) > 0 {
 		frame := s.pending[0]
 		s.pending = s.pending[1:]
@@ -199,7 +227,7 @@ func (s *Subscription) find(ctx context.Context, upTo uint64) (*Frame, error) {
 }
 
 func (s *Subscription) deliver(f *Frame) *Frame {
-	s.live = f.live
+	s.live = f.live || f.aside && s.live
 	s.feed.frames.Add(1)
 	s.feed.deliveries.Add(int64(f.Readings))
 	return f

@@ -94,7 +94,8 @@ func (l *Log) place(rs []device.Reading, size int) error {
 		l.ids = append(l.ids, id)
 	}
 	for i, id := range l.ids {
-		l.placeOneLocked(id, &rs[i])
+		r := rs[i] // the caller's stays as it is
+		l.placeOneLocked(id, &r)
 	}
 	if len(rs) == 0 {
 		return nil
@@ -112,8 +113,26 @@ func (l *Log) place(rs []device.Reading, size int) error {
 	return nil
 }
 
+// maxApart bounds how far readings are moved to tell them apart.
+const maxApart = device.Time(time.Second / time.Microsecond)
+
+// apart returns the time for a reading that has it from the server: that of
+// receipt, or right behind the last of the series, when several came at once.
+// Otherwise one would replace the other.
+func apart(t, last device.Time) device.Time {
+	if t <= last && last-t < maxApart {
+		return last + 1
+	}
+	return t
+}
+
+// placeOneLocked appends one reading. It changes r when its time has to. The
+// caller holds mu.
 func (l *Log) placeOneLocked(id uint32, r *device.Reading) {
 	s := &l.cat.state[id-1]
+	if r.Time == r.Received {
+		r.Time = apart(r.Time, s.last.Time)
+	}
 	if l.open.count > 0 && l.open.full() {
 		l.sealLocked()
 	}

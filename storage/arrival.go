@@ -30,7 +30,12 @@ type arrival struct {
 	lo, hi  uint64
 	sources []*source
 	rows    []arrived
+	copied  int // bytes of blocks since the mapped memory was given back
 }
+
+// unloadEvery is after how many bytes of blocks a reader gives back the memory of
+// the mapped files.
+const unloadEvery = 8 << 20
 
 // source is a file of readings with the blocks that are still to be read.
 type source struct {
@@ -93,6 +98,10 @@ func (a *arrival) each(ctx context.Context, yield func(*device.Stored) error) er
 			}
 		}
 		a.window = min(2*a.window, mostWindow)
+		if a.copied >= unloadEvery {
+			a.copied = 0
+			a.log.files.unload()
+		}
 	}
 	return nil
 }
@@ -249,6 +258,7 @@ func (a *arrival) read(ctx context.Context, s *source, from, to uint64) error {
 					continue
 				}
 				blocks = append(blocks, copied{p, slices.Clone(b)})
+				a.copied += len(b)
 			}
 			if a.q.Desc && p.MinOffset < from || !a.q.Desc && p.MaxOffset > to {
 				keep = append(keep, p)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -252,7 +253,7 @@ func BenchmarkWrittenBytes(b *testing.B) {
 	for _, n := range []int{4, 100, 1000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			// Small enough to be in the steady state, where pages are reused.
-			l := openLog(b, Config{RetainSize: 2 << 20})
+			l := openLog(b, Config{LogSize: 2 << 20})
 			f := newFleet(25)
 			var rs []device.Reading
 			commit := func() {
@@ -280,6 +281,50 @@ func BenchmarkWrittenBytes(b *testing.B) {
 			b.ReportMetric((float64(pages.GetPageAlloc()-start)+float64(b.N*boltfile.PageSize))/readings, "page-B/reading")
 			b.ReportMetric(float64(writtenByProcess(b)-io)/readings, "io-B/reading")
 			b.ReportMetric(float64(l.Stats().BatchBytes-batches)/readings, "batch-B/reading")
+		})
+	}
+}
+
+// BenchmarkWear replays 100 readings a second, committed every 1, 5 or 10 s, with
+// what the keeper does each minute, in the time of the readings: an operation is
+// a second. NARU_BENCH_DIR names a folder on the file system whose device is
+// watched; written-B is what commits have written.
+func BenchmarkWear(b *testing.B) {
+	for _, every := range []int{1, 5, 10} {
+		b.Run(fmt.Sprintf("commit=%ds", every), func(b *testing.B) {
+			dir := os.Getenv("NARU_BENCH_DIR")
+			if dir == "" {
+				dir = b.TempDir()
+			}
+			dir = filepath.Join(dir, fmt.Sprint(every, time.Now().UnixNano()))
+			l := openLog(b, Config{Dir: dir, LogSize: 16 << 20})
+			f := newFleet(25)
+			var rs []device.Reading
+			seconds := 0
+			second := func() {
+				rs = f.fill(rs, 100)
+				if _, err := l.Append(rs); err != nil {
+					b.Fatal(err)
+				}
+				if seconds++; seconds%every == 0 {
+					if err := l.commit(commitAll); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if seconds%60 == 0 {
+					if err := l.tend(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			for range 600 {
+				second()
+			}
+			start := l.written.Load()
+			for b.Loop() {
+				second()
+			}
+			b.ReportMetric(float64(l.written.Load()-start)/float64(b.N*100), "written-B/reading")
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/storage/block"
 	"github.com/naru-telemetry/naru/storage/boltfile"
 	"github.com/naru-telemetry/naru/storage/stretch"
@@ -59,6 +60,14 @@ type checker struct {
 	options     CheckOptions
 	done, total int64
 	damaged     []string // files of the history that can be opened
+	inBlocks    map[device.ID][]inBlocks
+}
+
+// inBlocks says that the readings of a device in a stretch of time and up to an
+// offset are in a file of the history.
+type inBlocks struct {
+	start, end int64
+	done       uint64
 }
 
 func (c *checker) check(ctx context.Context) error {
@@ -66,12 +75,18 @@ func (c *checker) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names := []string{hotName} // whose lock tells whether a gateway runs
+	// The lock of the log tells whether a gateway runs.
+	if _, err := boltfile.Check(filepath.Join(c.dir, hotName)); err != nil && !errors.Is(err, boltfile.ErrStructure) {
+		return err
+	}
+	c.inBlocks = map[device.ID][]inBlocks{}
+	var names []string
 	for _, e := range entries {
 		if _, ok := kindOf(e.Name()); ok {
 			names = append(names, e.Name())
 		}
 	}
+	names = append(names, hotName) // last, for it tells what is not in the others
 	for _, name := range names {
 		if info, err := os.Stat(filepath.Join(c.dir, name)); err == nil {
 			c.total += info.Size()
@@ -126,9 +141,16 @@ func (c *checker) log(ctx context.Context, path string) error {
 		return err
 	}
 	err = db.View(func(tx *bolt.Tx) error {
-		log := tx.Bucket(bucketLog)
-		if log == nil {
+		log, cat := tx.Bucket(bucketLog), tx.Bucket(bucketCat)
+		if log == nil || cat == nil {
 			return fmt.Errorf("%w: not a store of readings", boltfile.ErrStructure)
+		}
+		devices := map[uint32]device.ID{}
+		for id, s := range readCatalog(cat, func(k []byte) { c.problem(hotName, fmt.Errorf("catalogue entry %x", k), -1) }).byID {
+			devices[id] = s.Device
+		}
+		if err := c.registry(tx.Bucket(bucketRegistry)); err != nil {
+			return err
 		}
 		var b batch
 		cur := log.Cursor()
@@ -137,13 +159,51 @@ func (c *checker) log(ctx context.Context, path string) error {
 				return context.Cause(ctx)
 			}
 			c.Blocks++
-			if err := b.parse(keyOffset(k), v); err != nil {
+			if err := c.batch(&b, k, v, devices); err != nil {
 				c.problem(hotName, fmt.Errorf("batch %d: %w", keyOffset(k), err), -1)
 			}
 		}
 		return nil
 	})
 	return errors.Join(err, db.Close())
+}
+
+// registry looks at the registrations. Stores of earlier versions have none.
+func (c *checker) registry(b *bolt.Bucket) error {
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error {
+		if _, ok := decodeRegistration(k, v); !ok {
+			c.problem(hotName, fmt.Errorf("registration of device %q", k), -1)
+		}
+		return nil
+	})
+}
+
+// batch looks at a batch and counts its readings that are in no block.
+func (c *checker) batch(b *batch, key, value []byte, devices map[uint32]device.ID) error {
+	if err := b.parse(keyOffset(key), value); err != nil {
+		return err
+	}
+	if _, err := b.unpack(nil); err != nil {
+		return err
+	}
+	r := b.reader()
+	for {
+		ok, err := r.next(nil)
+		if !ok {
+			return err
+		}
+		there := false
+		for _, in := range c.inBlocks[devices[b.dict[r.row.index].id]] {
+			at := int64(r.row.time)
+			there = there || at >= in.start && at < in.end && r.row.offset <= in.done
+		}
+		if !there {
+			c.Readings++
+		}
+	}
 }
 
 func (c *checker) problem(file string, what error, lost int64) {
@@ -160,7 +220,11 @@ func (c *checker) history(ctx context.Context, name string) error {
 	before := len(c.Problems)
 	err = f.View(func(tx stretch.Tx) error {
 		damaged := func(err error) { c.problem(name, err, -1) }
-		if err := tx.Devices(func(*stretch.Device) error { return nil }, func(_ uint32, err error) { damaged(err) }); err != nil {
+		err := tx.Devices(func(d *stretch.Device) error {
+			c.inBlocks[d.Name] = append(c.inBlocks[d.Name], inBlocks{f.Start, f.End, d.Done})
+			return nil
+		}, func(_ uint32, err error) { damaged(err) })
+		if err != nil {
 			return err
 		}
 		for t := range stretch.Tiers {
@@ -203,7 +267,7 @@ func (c *checker) block(ctx context.Context, name string, tx stretch.Tx, p *stre
 
 // repair writes the damaged files anew from what is sound in them.
 func (c *checker) repair(ctx context.Context) error {
-	l, err := Open(Config{Dir: c.dir, RetainAge: -1, RetainMinutes: -1, RetainSize: 1 << 62})
+	l, err := Open(Config{Dir: c.dir, RetainAge: -1, RetainMinutes: -1, RetainHours: -1, RetainSize: 1 << 62})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,30 +21,57 @@ var crashRounds = flag.Int("crash-rounds", 10, "how often TestKill kills a write
 // crashDirEnv makes the test binary the child of TestKill.
 const crashDirEnv = "NARU_STORAGE_CRASH_DIR"
 
-// crashReading is the reading that the child appends as its nth in all.
+// crashReading is the reading that the child appends as its nth in all. An hour has
+// a few hundred, and every eleventh is some hours late.
 func crashReading(n int64) device.Reading {
-	return device.Reading{
+	r := device.Reading{
 		Device:   device.ID(fmt.Sprintf("d%d", n%7)),
 		Metric:   device.Metric(fmt.Sprintf("m%d", n%3)),
-		Time:     device.Time(n * 1000),
+		Time:     device.TimeOf(time.Unix(1_764_000_000+10*n, 0)),
 		Received: device.Time(n),
 		Value:    device.Int(n),
 	}
+	if n%11 == 0 {
+		r.Time = r.Time.Add(-time.Duration(n%5)*time.Hour - time.Millisecond)
+	}
+	return r
 }
 
-// crashChild appends until it is killed, or returns why it cannot. It tells the
-// parent of every batch that has got its offsets, and of every one that is
-// durable.
+// crashConfig has a log that keeps little, and files for short stretches of time.
+func crashConfig(dir string) Config {
+	return Config{
+		Dir: dir, RetainAge: -1, LogAge: -1, Period: time.Hour, FlushAge: time.Nanosecond,
+		CommitInterval: 5 * time.Millisecond, AckDelay: time.Millisecond,
+	}
+}
+
+// crashChild appends until it is killed, or returns why it cannot. Meanwhile it
+// commits, flushes and seals all the time, as Run does at times. It tells the parent of
+// every batch that has got its offsets, and of every one that is durable.
 func crashChild(dir string, parent io.Writer) error {
-	l, err := Open(Config{Dir: dir, RetainAge: -1, CommitInterval: 5 * time.Millisecond, AckDelay: time.Millisecond})
+	l, err := Open(crashConfig(dir))
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
-	go func() { _ = l.Run(ctx) }() // ends with the process
+	ctx := context.Background() // all ends with the process
+	failed := make(chan error, 2)
+	always := func(what func() error) {
+		for {
+			if err := what(); err != nil {
+				failed <- err
+				return
+			}
+			wait(ctx, time.Millisecond)
+		}
+	}
+	go always(func() error { return l.commit(commitDue) })
+	go always(func() error { return l.tend(ctx) })
 	rng := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
-	_, head := l.Bounds()
-	for n := int64(head) + 1; ; {
+	n, err := l.Count(ctx, device.Query{})
+	if err != nil {
+		return err
+	}
+	for {
 		rs := make([]device.Reading, 1+rng.IntN(50))
 		for i := range rs {
 			rs[i] = crashReading(n + int64(i))
@@ -56,6 +84,11 @@ func crashChild(dir string, parent io.Writer) error {
 			return err
 		}
 		n += int64(len(rs))
+		select {
+		case err := <-failed:
+			return err
+		default:
+		}
 		if rng.IntN(3) == 0 {
 			continue
 		}
@@ -94,6 +127,9 @@ func TestKill(t *testing.T) {
 			}
 		}
 		checkKilled(t, dir, given, durable)
+	}
+	if files, err := filepath.Glob(filepath.Join(dir, "raw-*.db")); err != nil || len(files) == 0 {
+		t.Errorf("%d sealed files, %v: nothing was sealed", len(files), err)
 	}
 	t.Logf("%d readings given, durable up to %d, last given %d", len(given), durable, top)
 }
@@ -141,15 +177,16 @@ func runAndKill(t *testing.T, dir string, after time.Duration) (lines []childLin
 	return lines
 }
 
-// checkKilled compares what is in the file with what the children said, and
+// checkKilled compares what is in the files with what the children said, and
 // takes out of given what was rightly lost.
 func checkKilled(t *testing.T, dir string, given map[uint64]int64, durable uint64) {
 	t.Helper()
-	copied := t.TempDir() // so that this opening does not change what the next child finds
-	copyFile(t, dir+"/hot.db", copied+"/hot.db")
-	l := openLog(t, Config{Dir: copied, RetainAge: -1})
+	cfg := crashConfig(t.TempDir()) // so that this opening does not change what the next child finds
+	copyFolder(t, dir, cfg.Dir)
+	l := openLog(t, cfg)
+	read := readAll(t, l, device.Query{})
 	found := map[uint64]bool{}
-	for _, r := range readAll(t, l, device.Query{}) {
+	for _, r := range read {
 		n, known := given[r.Offset]
 		if !known {
 			n = r.Value.Int() // killed before it could say so
@@ -169,7 +206,13 @@ func checkKilled(t *testing.T, dir string, given map[uint64]int64, durable uint6
 			delete(given, o) // it was never called durable
 		}
 	}
-	if s := l.Stats(); s.Damaged+s.DamagedNames+s.FilesPutAside != 0 {
+	if err := (&cutChecker{story: &story{}, rng: rand.New(rand.NewPCG(durable, 1)), left: &survivor{}}).checkTrends(t.Context(), l, read); err != nil {
+		t.Error(err)
+	}
+	if s := l.Stats(); s.Damaged+s.DamagedParts+s.DamagedNames+s.FilesPutAside != 0 {
 		t.Errorf("damage: %+v", s)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -303,7 +303,7 @@ func checkDamaged(t *testing.T, dir, name, what string, all []device.Stored, may
 			t.Fatal(err)
 		}
 		check(more)
-		if err := l.Seal(t.Context()); err != nil {
+		if err := l.sealAll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -477,7 +477,7 @@ func TestForeignNamesOfLostHot(t *testing.T) {
 	if _, err := l.Append(rs); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Seal(t.Context()); err != nil {
+	if err := l.sealAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {
@@ -509,7 +509,7 @@ func TestLeftovers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Seal(t.Context()); err != nil {
+		if err := l.sealAll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		names := map[string]bool{}
@@ -624,7 +624,7 @@ func TestDamagedParts(t *testing.T) {
 				t.Fatal(err)
 			}
 			check(more)
-			if err := l.Seal(t.Context()); err != nil {
+			if err := l.sealAll(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			check(more)

@@ -106,7 +106,7 @@ func readingsAtRest(t *testing.T, all []device.Reading) (sealed float64) {
 	s := l.Stats()
 	t.Logf("open: %d readings of %d, %d files, %d bytes: %.3f bytes/reading, in %v", n, len(all), s.HistoryFiles, s.HistoryBytes, float64(s.HistoryBytes)/float64(n), time.Since(start))
 	start = time.Now()
-	if err := l.Seal(t.Context()); err != nil {
+	if err := l.sealAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s = l.Stats()

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -48,9 +49,6 @@ const (
 // openFile opens or creates the database and replays it. A file whose
 // structure is damaged is put aside first.
 func (l *Log) openFile() error {
-	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
-		return err
-	}
 	err := l.openOnce()
 	if !errors.Is(err, boltfile.ErrStructure) {
 		return err
@@ -87,6 +85,54 @@ func (l *Log) openOnce() (err error) {
 		return err
 	}
 	return l.load()
+}
+
+// Compact makes the store in the folder, which no process may have open, as small
+// as it gets: everything goes into sealed files, and the log keeps nothing of
+// what they have, so that older cursors are served from blocks.
+func Compact(ctx context.Context, dir string) error {
+	l, err := Open(Config{Dir: dir, LogAge: -1, RetainAge: -1, RetainMinutes: -1, RetainHours: -1, RetainSize: 1 << 62})
+	if err != nil {
+		return err
+	}
+	err = l.sealAll(ctx)
+	for trimmed := true; err == nil && trimmed; {
+		job := commitJob{last: l.next - 1, flushed: l.flushed}
+		err = l.db.Update(func(tx *bolt.Tx) error { return l.trim(tx, &job, 1<<40) })
+		if trimmed = job.dropped.floor > 0; trimmed && err == nil {
+			l.forget(&job.dropped)
+		}
+	}
+	if err = errors.Join(err, l.Close()); err != nil {
+		return fmt.Errorf("storage: compact: %w", err)
+	}
+	if err := l.shrink(); err != nil {
+		return fmt.Errorf("storage: compact: %w", err)
+	}
+	return nil
+}
+
+// shrink writes hot.db anew, without the pages that are free.
+func (l *Log) shrink() error {
+	path := l.path + unfinished
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	from, err := boltfile.Open(l.path, boltfile.Options{NoFreelist: true})
+	if err != nil {
+		return err
+	}
+	to, err := boltfile.Open(path, boltfile.Options{NoFreelist: true, Grow: boltfile.PageSize})
+	if err != nil {
+		return errors.Join(err, from.Close())
+	}
+	if err := errors.Join(bolt.Compact(to.DB, from.DB, allocSize), to.Close(), from.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path, l.path); err != nil {
+		return err
+	}
+	return boltfile.SyncDir(l.cfg.Dir)
 }
 
 // createFile makes hot.db and gives it its name when it is whole: a power cut
@@ -134,6 +180,9 @@ func (l *Log) load() error {
 		if err := l.loadNames(tx, meta); err != nil {
 			return err
 		}
+		if err := l.registry.load(tx); err != nil {
+			return err
+		}
 		l.age.load(meta, l.cfg.Now())
 		l.replay(tx)
 		return l.loadOffsets(tx, meta)
@@ -167,7 +216,7 @@ func (l *Log) loadStoreID(meta *bolt.Bucket) error {
 // loadNames reads the catalogue and the files of the history. A store whose
 // catalogue is empty takes any files: they may be all that damage has left.
 func (l *Log) loadNames(tx *bolt.Tx, meta *bolt.Bucket) error {
-	names := l.replayCatalog(tx.Bucket(bucketCat))
+	names := readCatalog(tx.Bucket(bucketCat), l.damagedEntry)
 	kin := []string{l.storeID}
 	if text, ok := boltfile.Unseal(keyKin, meta.Get(keyKin)); ok {
 		for id := range slices.Chunk(text, storeIDLen) {

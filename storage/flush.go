@@ -523,8 +523,15 @@ func (l *Log) createCold(p *period) (*volume, error) {
 }
 
 // createVolume makes a new file of the history, which does not have its name yet.
+// It replaces those that are leaving too: one that a reader holds on to is there
+// after a crash, and would claim the place of this one.
 func (l *Log) createVolume(m stretch.Meta) (*volume, error) {
 	m.Store = l.storeID
+	for _, v := range l.leaving {
+		if !slices.Contains(m.Replaces, v.name) {
+			m.Replaces = append(m.Replaces, v.name)
+		}
+	}
 	v := &volume{meta: m, opened: &l.files, devices: map[uint32]*resident{}}
 	v.name = fileName(m.Kind, m.Start)
 	v.path = l.filePath(v.name)

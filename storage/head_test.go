@@ -198,7 +198,7 @@ func TestHeads(t *testing.T) {
 			}
 			want[len(want)-1].Offset++
 			check("replaced")
-			if err := l.Seal(t.Context()); err != nil {
+			if err := l.sealAll(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			check("sealed")

@@ -263,6 +263,9 @@ func (h *trends) device(ctx context.Context, from, to, points int64) ([]*trend, 
 		return nil, err
 	}
 	for tier := stretch.ByMinute; tier <= h.tier; tier++ {
+		if tier < h.tier && !slices.ContainsFunc(known, func(c coverage) bool { return c.has(tier) }) {
+			continue
+		}
 		if err := h.rollups(ctx, tier, known); err != nil {
 			return nil, err
 		}
@@ -343,6 +346,16 @@ type coverage struct {
 	// rollups that are fine enough.
 	from map[uint32]stretch.Tier
 	done uint64 // offset up to which the readings are in the files
+}
+
+// has reports whether any series is read from the tier.
+func (c *coverage) has(tier stretch.Tier) bool {
+	for _, t := range c.from {
+		if t == tier {
+			return true
+		}
+	}
+	return false
 }
 
 // coverage returns for each period which tier each series is read from.
@@ -431,6 +444,19 @@ func tierOf(known []coverage, id uint32, at int64, none stretch.Tier) (tier stre
 	return none, 0
 }
 
+// borderAfter returns where the first period begins or ends behind a time.
+func borderAfter(known []coverage, at int64) int64 {
+	for _, c := range known {
+		if c.start > at {
+			return c.start
+		}
+		if c.end > at {
+			return c.end
+		}
+	}
+	return math.MaxInt64
+}
+
 // trend returns the series in the making.
 func (h *trends) trend(id uint32) *trend {
 	t := h.byID[id]
@@ -488,12 +514,18 @@ func (h *trends) sum(t *track) {
 func (h *trends) unblocked(known []coverage) {
 	for _, u := range h.freshOf(h.number) {
 		for _, t := range between(u.tidied(), h.from, h.to) {
-			for i := range t.times {
-				tier, done := tierOf(known, t.id, t.times[i], stretch.Tier(stretch.Tiers))
-				if tier != stretch.Readings && t.offsets[i] > done {
-					one := t.sub(i, i+1)
-					h.sum(&one)
+			for len(t.times) > 0 {
+				tier, done := tierOf(known, t.id, t.times[0], stretch.Tier(stretch.Tiers))
+				from := borderAfter(known, t.times[0])
+				part := t.between(math.MinInt64, from)
+				t = t.between(from, math.MaxInt64)
+				if tier == stretch.Readings {
+					continue
 				}
+				if u.first <= done {
+					part = part.behind(done)
+				}
+				h.sum(&part)
 			}
 		}
 	}

@@ -501,7 +501,7 @@ func TestHistoryRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("flushed", check)
-	if err := l.Seal(t.Context()); err != nil {
+	if err := l.sealAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("sealed", check)

@@ -60,7 +60,15 @@ func (l *Log) tend(ctx context.Context) error {
 	if keptErr := l.retain(ctx, err); err == nil {
 		err = keptErr
 	}
+	l.unload()
 	return err
+}
+
+// unload gives back the memory of the mapped files, which would else grow to what
+// was ever read of them.
+func (l *Log) unload() {
+	_ = l.db.Unload() // memory that is not given back is no failure
+	l.files.unload()
 }
 
 // relieve flushes the devices with many readings, or, when the log is pressed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -94,8 +95,8 @@ type Config struct {
 	// of hours. Default 5 years, and for ever.
 	RetainMinutes, RetainHours time.Duration
 	// RetainSize is how many bytes all files may take; the oldest go first, and
-	// readings before rollups. Default 8 GiB, on 32-bit machines 2 GiB. At least
-	// 8 MiB.
+	// readings before rollups. Default 8 GiB, on 32-bit machines 2 GiB, but at most
+	// four fifths of the disk. At least 8 MiB.
 	RetainSize int64
 	// LogAge is for how long the log has readings in the order of their arrival,
 	// beside the blocks. Default a day; negative: no longer than they are in no
@@ -121,6 +122,10 @@ type Config struct {
 	// append lock held and before Append returns. The readings can be read
 	// from the log already. It must not block, append, or keep the slice.
 	OnAppend func([]device.Stored)
+	// OnRegister is called with every change of a device's registration, which is
+	// nil when it has ended, once it is on disk. Calls do not overlap. It must not
+	// change the registry.
+	OnRegister func(id device.ID, r *device.Registration)
 	// Now is the wall clock for retention by age. Default time.Now.
 	Now func() time.Time
 	// Logger is told of damage, of commits that begin to fail and that work
@@ -143,7 +148,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.RetainHours, DefaultRetainHours)
 	setDefault(&c.LogAge, DefaultLogAge)
 	setDefault(&c.FlushAge, DefaultFlushAge)
-	if err := c.sizes(); err != nil {
+	c, err := c.sizes()
+	if err != nil {
 		return c, err
 	}
 	if c.Period == 0 {
@@ -166,13 +172,16 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 // sizes sets the defaults of what is counted in bytes or readings, and checks it.
-func (c *Config) sizes() error {
+func (c Config) sizes() (Config, error) {
 	size, log, period, most := int64(DefaultRetainSize), int64(DefaultLogSize), int64(DefaultPeriodSize), DefaultMaxUnflushed
 	if math.MaxInt == math.MaxInt32 {
 		size, log, period, most = DefaultRetainSize32, DefaultLogSize32, DefaultPeriodSize32, DefaultMaxUnflushed32
 		if c.LogSize > maxLogSize32 {
-			return fmt.Errorf("log size %d, at most %d on a 32-bit machine", c.LogSize, maxLogSize32)
+			return c, fmt.Errorf("log size %d, at most %d on a 32-bit machine", c.LogSize, maxLogSize32)
 		}
+	}
+	if disk := diskSize(c.Dir); disk > 0 {
+		size = max(min(size, disk/5*4), minRetainSize)
 	}
 	setDefault(&c.RetainSize, size)
 	setDefault(&c.LogSize, min(log, c.RetainSize/4))
@@ -180,13 +189,13 @@ func (c *Config) sizes() error {
 	setDefault(&c.MaxUnflushed, most)
 	switch {
 	case c.RetainSize < minRetainSize:
-		return fmt.Errorf("retain size %d, at least %d", c.RetainSize, minRetainSize)
+		return c, fmt.Errorf("retain size %d, at least %d", c.RetainSize, minRetainSize)
 	case c.LogSize < minLogSize:
-		return fmt.Errorf("log size %d, at least %d", c.LogSize, minLogSize)
+		return c, fmt.Errorf("log size %d, at least %d", c.LogSize, minLogSize)
 	case c.PeriodSize < 0:
-		return fmt.Errorf("period size %d", c.PeriodSize)
+		return c, fmt.Errorf("period size %d", c.PeriodSize)
 	}
-	return nil
+	return c, nil
 }
 
 // periodFor returns the stretch of time of a file when readings are kept for so
@@ -227,6 +236,8 @@ type Log struct {
 	pressed   chan struct{}         // to the keeper, capacity 1
 	age       ageing                // guarded by commitMu
 	purged    time.Time             // when a file left because the disk was full; owned by the keeper
+	leaving   []*volume             // which count no more, but may be there after a crash; owned by the keeper
+	registry  *Registry
 
 	// appendMu orders Append calls and their OnAppend. Taken before mu.
 	appendMu sync.Mutex
@@ -274,6 +285,11 @@ type Log struct {
 // that is damaged in its structure is put aside, never deleted, and a new one
 // with a new store id begun; single damaged batches are left out.
 func Open(cfg Config) (*Log, error) {
+	if cfg.Dir != "" { // it tells how large the disk is
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
+		}
+	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("storage: config: %w", err)
@@ -290,6 +306,7 @@ func Open(cfg Config) (*Log, error) {
 		committed: make(chan struct{}),
 	}
 	l.files = openFiles{most: openFileLimit(), written: &l.written}
+	l.registry = &Registry{log: l, wake: make(chan struct{}, 1)}
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
 	}
@@ -301,6 +318,7 @@ func Open(cfg Config) (*Log, error) {
 		l.files.closeAll()
 		return nil, errors.Join(fmt.Errorf("storage: open %s: %w", cfg.Dir, err), l.db.Close())
 	}
+	l.unload()
 	return l, nil
 }
 
@@ -321,8 +339,6 @@ func openFileLimit() int {
 }
 
 func (l *Log) filePath(name string) string { return filepath.Join(l.cfg.Dir, name) }
-
-func (l *Log) syncDir() error { return boltfile.SyncDir(l.cfg.Dir) }
 
 // StoreID returns the name of this store, made with the file. It is the same
 // for the file's whole life: short, lower-case letters and digits.

@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -134,13 +133,7 @@ func (m *model) crash() {
 	m.t.Helper()
 	durable := m.log.Durable()
 	dir := m.t.TempDir()
-	entries, err := os.ReadDir(m.cfg.Dir)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	for _, e := range entries {
-		copyFile(m.t, filepath.Join(m.cfg.Dir, e.Name()), filepath.Join(dir, e.Name()))
-	}
+	copyFolder(m.t, m.cfg.Dir, dir)
 	if err := m.log.Close(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -167,7 +160,7 @@ func (m *model) seal() {
 	m.t.Helper()
 	err := m.log.sealDue(m.t.Context())
 	if m.rng.IntN(8) == 0 {
-		err = m.log.Seal(m.t.Context())
+		err = m.log.sealAll(m.t.Context())
 	}
 	if err != nil {
 		m.t.Fatal(err)

@@ -8,16 +8,35 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/naru-telemetry/naru/device"
 )
 
 // survivor is a store after a power cut.
 type survivor struct {
-	files  map[string]*content
-	stored map[uint64]int64 // number of the reading by offset
-	floor  uint64
-	head   uint64
-	next   int64 // number of the next reading
+	files map[string]*content
+	// numbers has the numbers of its readings by offset, and of those that
+	// retention took.
+	numbers map[uint64]int64
+	gone    []gone
+	floor   uint64
+	head    uint64
+	next    int64 // number of the next reading
 }
+
+// gone says that retention took the readings with start <= time < end and offsets
+// up to last, in a step that began at a moment.
+type gone struct {
+	at         int
+	start, end int64
+	last       uint64
+}
+
+func (g *gone) has(offset uint64, t device.Time) bool {
+	return offset <= g.last && g.reaches(int64(t), int64(t)+1)
+}
+
+func (g *gone) reaches(from, to int64) bool { return g.start < to && from < g.end }
 
 // story is a recording and what its process said.
 type story struct {
@@ -25,17 +44,19 @@ type story struct {
 	start *survivor
 	steps []mark
 	given []saying // readings that got their offsets
-	acks  []saying
-	// numbers has the readings that were ever given, and those that were there
-	// at the start.
+	acks  []saying // offset up to which everything is on disk
+	gones []gone   // those of the start first
+	// numbers has the readings that were ever given, and those of the start.
 	numbers map[uint64]int64
+	// readings are those of numbers.
+	readings map[uint64]device.Reading
 }
 
 // saying is a line of the child's: of readings given, the first offset, their
-// count and the first number; of an acknowledgement, offset and floor.
+// count and the first number; of an acknowledgement, the offset.
 type saying struct {
 	at            int
-	offset, other uint64
+	offset, count uint64
 	number        int64
 }
 
@@ -51,22 +72,30 @@ func (s *story) listen() error {
 		case "step":
 			s.steps = append(s.steps, mark{m.at, rest})
 		case "given":
-			_, err = fmt.Sscan(rest, &say.offset, &say.other, &say.number)
+			_, err = fmt.Sscan(rest, &say.offset, &say.count, &say.number)
 			if say.offset <= top {
 				return fmt.Errorf("offset %d is given again, %d was reached", say.offset, top)
 			}
-			for i := range say.other {
+			for i := range say.count {
 				top = say.offset + i
 				s.numbers[top] = say.number + int64(i)
 			}
 			s.given = append(s.given, say)
 		case "durable":
-			_, err = fmt.Sscan(rest, &say.offset, &say.other)
+			_, err = fmt.Sscan(rest, &say.offset)
 			s.acks = append(s.acks, say)
+		case "gone":
+			g := gone{at: s.steps[len(s.steps)-1].at}
+			_, err = fmt.Sscan(rest, &g.start, &g.end, &g.last)
+			s.gones = append(s.gones, g)
 		}
 		if err != nil {
 			return fmt.Errorf("%w in %q", err, m.text)
 		}
+	}
+	s.readings = make(map[uint64]device.Reading, len(s.numbers))
+	for o, n := range s.numbers {
+		s.readings[o] = powercutReading(n)
 	}
 	return nil
 }
@@ -80,7 +109,7 @@ func before(says []saying, at int) []saying {
 // top returns the last offset that was given before a moment.
 func (s *story) top(at int) uint64 {
 	if g := before(s.given, at); len(g) > 0 {
-		return g[len(g)-1].offset + g[len(g)-1].other - 1
+		return g[len(g)-1].offset + g[len(g)-1].count - 1
 	}
 	return s.start.head
 }
@@ -94,26 +123,32 @@ func (s *story) durable(at int) uint64 {
 	return s.start.head // whatever could be read at the start
 }
 
-// floor returns up to which offset retention may have dropped readings at a
-// moment. The acknowledgement after next tells: a commit that runs at that
-// moment is over by then.
-func (s *story) floor(at int) uint64 {
-	if len(s.acks) == 0 {
-		return s.start.floor
-	}
-	return s.acks[min(len(before(s.acks, at))+1, len(s.acks)-1)].other
+// gone returns what retention has taken before a moment, or may just be taking.
+func (s *story) gone(at int) []gone {
+	n, _ := slices.BinarySearchFunc(s.gones, at, func(g gone, at int) int { return cmp.Compare(g.at, at) })
+	return s.gones[:n]
 }
 
 // step returns what the process did at a moment.
 func (s *story) step(at int) string {
-	name := "start"
-	for _, m := range s.steps {
-		if m.at >= at {
-			break
-		}
-		name = m.text
+	if n := s.stepNumber(at); n > 0 {
+		return s.steps[n-1].text
 	}
-	return name
+	return "start"
+}
+
+// stepAt returns when the step of a moment began.
+func (s *story) stepAt(at int) int {
+	if n := s.stepNumber(at); n > 0 {
+		return s.steps[n-1].at
+	}
+	return 0
+}
+
+// stepNumber returns how many steps have begun before a moment.
+func (s *story) stepNumber(at int) int {
+	n, _ := slices.BinarySearchFunc(s.steps, at, func(m mark, at int) int { return cmp.Compare(m.at, at) })
+	return n
 }
 
 // replayTo takes up all operations that begin or end before the position at.

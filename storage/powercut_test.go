@@ -18,9 +18,13 @@ import (
 
 var powerCuts = flag.Int("power-cuts", 200, "how often TestPowerCut cuts the power")
 
-// powercutRecordings is how often a store is recorded; each but the first goes
-// on from what one of the cuts of the one before has left.
-const powercutRecordings = 3
+// A store is recorded powercutRecordings times; each but the first goes on from
+// what one of the cuts of the one before has left. With powercutEach cuts there is
+// a next store.
+const (
+	powercutRecordings = 3
+	powercutEach       = 600
+)
 
 // TestPowerCut records what a store writes, syncs, renames and removes, and then
 // lets the power fail anywhere in between: what was synced is kept, of the rest
@@ -38,12 +42,16 @@ func TestPowerCut(t *testing.T) {
 	rng := rand.New(rand.NewPCG(15, 16))
 	cuts := map[string]int{}
 	var last survivor
-	for i := range powercutRecordings {
+	recordings := powercutRecordings * max(1, *powerCuts/powercutEach)
+	for i := range recordings {
 		start := last
+		if i%powercutRecordings == 0 {
+			start = survivor{}
+		}
 		s := recordStore(t, strace, rng.Uint64(), &start)
-		n := (*powerCuts + powercutRecordings - 1) / powercutRecordings
-		t.Logf("recording %d: %d operations, %d readings with offsets from %d to %d, the floor from %d to %d",
-			i+1, len(s.ops), len(s.numbers)-len(s.start.stored), s.given[0].offset, s.top(never), s.start.floor, s.floor(never))
+		n := (*powerCuts + recordings - 1) / recordings
+		t.Logf("recording %d: %d operations, %d readings with offsets from %d to %d, files gone %d",
+			i+1, len(s.ops), len(s.numbers)-len(s.start.numbers), s.given[0].offset, s.top(never), len(s.gones)-len(s.start.gone))
 		last = cutStore(t, s, n, rng, cuts)
 		if t.Failed() {
 			return
@@ -126,7 +134,7 @@ func recordStore(t *testing.T, strace string, seed uint64, start *survivor) *sto
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &story{recording: rec, start: start, numbers: maps.Clone(start.stored)}
+	s := &story{recording: rec, start: start, gones: slices.Clone(start.gone), numbers: maps.Clone(start.numbers)}
 	if s.numbers == nil {
 		s.numbers = map[uint64]int64{}
 	}
@@ -195,7 +203,7 @@ func checkNotices(t *testing.T, s *story, rng *rand.Rand) {
 		root := memoryDir(t)
 		var mu sync.Mutex
 		wrong := 0
-		const cuts = 40
+		const cuts = 20
 		lying.eachCut(cuts, rng, func(i int, c *powerCut) {
 			_, err := lying.check(t, filepath.Join(root, fmt.Sprint(i)), c)
 			mu.Lock()

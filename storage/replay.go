@@ -76,6 +76,7 @@ func (l *Log) refill() error {
 			if err := l.flush(context.Background(), allDevices); err != nil {
 				return err
 			}
+			l.flushed = min(l.flushed, s.chunk.next-1) // it does not know what is still to come
 		}
 		if s.chunk.done {
 			return nil
@@ -116,8 +117,9 @@ func (l *Log) addCounts(v *volume, sign int64) {
 	}
 }
 
-// replayCatalog returns the names of the series in the catalogue.
-func (l *Log) replayCatalog(cat *bolt.Bucket) *nameList {
+// readCatalog returns the names of the series in the catalogue; damaged is told
+// the keys of entries that cannot be read.
+func readCatalog(cat *bolt.Bucket, damaged func(key []byte)) *nameList {
 	names := &nameList{byID: map[uint32]device.Series{}, numbers: map[device.ID]uint32{}, devices: map[uint32]device.ID{}}
 	cur := cat.Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
@@ -125,12 +127,12 @@ func (l *Log) replayCatalog(cat *bolt.Bucket) *nameList {
 		val, ok := boltfile.Unseal(k, v)
 		dev, metric, found := bytes.Cut(val, []byte{0})
 		if n <= 0 || id == 0 || id > maxSeries {
-			l.damagedEntry(k)
+			damaged(k)
 			continue
 		}
 		names.top = max(names.top, uint32(id))
 		if !ok || !found || device.CheckID(dev) != nil || device.CheckMetric(metric) != nil {
-			l.damagedEntry(k)
+			damaged(k)
 			continue
 		}
 		names.byID[uint32(id)] = device.Series{Device: device.ID(dev), Metric: device.Metric(metric)}

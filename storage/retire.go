@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -120,6 +121,10 @@ func (l *Log) retain(ctx context.Context, cause error) error {
 		err = l.saveAge()
 	}
 	l.commitMu.Unlock()
+	full := (noSpace(cause) || l.Full()) && time.Since(l.purged) >= keepRetry
+	if flushErr := l.flushDoomed(ctx, limits[stretch.Readings], full); err == nil {
+		err = flushErr
+	}
 	for t, limit := range limits {
 		for _, v := range l.sealedFiles(stretch.Tier(t)) {
 			if v.newest() >= limit {
@@ -135,11 +140,28 @@ func (l *Log) retain(ctx context.Context, cause error) error {
 	}
 	for l.totalBytes() > l.cfg.RetainSize && l.dropOldest("size") {
 	}
-	if full := noSpace(cause) || l.Full(); full && time.Since(l.purged) >= keepRetry {
+	if full {
 		l.purged = time.Now()
 		l.dropOldest("the disk is full")
 	}
 	return err
+}
+
+// flushDoomed flushes what came before readings that are about to leave: an
+// opening must not take these from the log once more and add them to rollups that
+// have them.
+func (l *Log) flushDoomed(ctx context.Context, limit uint64, full bool) error {
+	flushed, excess := l.flushedUpTo(), l.totalBytes()-l.cfg.RetainSize
+	for i, v := range l.sealedFiles(stretch.Readings) {
+		if v.newest() >= limit && excess <= 0 && (!full || i > 0) {
+			break
+		}
+		if v.newest() > flushed {
+			return l.flush(ctx, allDevices)
+		}
+		excess -= v.bytes.Load()
+	}
+	return nil
 }
 
 // saveAge stores the age. The caller holds commitMu.
@@ -153,15 +175,17 @@ func (l *Log) saveAge() error {
 
 // newest returns an offset that no reading in a sealed file is above.
 func (v *volume) newest() uint64 {
-	if _, hi := v.bounds(); hi > 0 {
-		return hi
+	if last := v.last(); last > 0 {
+		return last
 	}
 	return max(v.meta.Before, 1) - 1
 }
 
 // sealedFiles returns the sealed files of a tier, that whose readings came first
 // first. Files of periods that have a cold file too are not among them: they are
-// about to be replaced.
+// about to be replaced. Nor are rollups as long as there is a sealed file with
+// readings that they sum up, or may be after a crash: History takes them in place
+// of these.
 func (l *Log) sealedFiles(tier stretch.Tier) (files []*volume) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -172,7 +196,14 @@ func (l *Log) sealedFiles(tier stretch.Tier) (files []*volume) {
 			}
 		}
 	} else {
-		files = slices.Clone(l.shelf.tiers[tier])
+		for _, v := range l.shelf.tiers[tier] {
+			needed := func(r *volume) bool {
+				return r.meta.Kind == stretch.Raw && r.meta.Start < v.meta.End && r.meta.End > v.meta.Start
+			}
+			if !slices.ContainsFunc(l.shelf.volumes(), needed) && !slices.ContainsFunc(l.leaving, needed) {
+				files = append(files, v)
+			}
+		}
 	}
 	slices.SortStableFunc(files, func(a, b *volume) int {
 		if a.newest() < b.newest() {
@@ -222,7 +253,7 @@ func (l *Log) drop(v *volume, why string) {
 	for t := range l.shelf.tiers {
 		l.shelf.tiers[t] = slices.DeleteFunc(slices.Clone(l.shelf.tiers[t]), func(o *volume) bool { return o == v })
 	}
-	floor := l.floor
+	floor, flushed := l.floor, l.flushed
 	l.mu.Unlock()
 	l.stats.retired.Add(1)
 	l.cfg.Logger.Info("a file of the history leaves", "file", v.name, "bytes", v.bytes.Load(), "because", why)
@@ -230,13 +261,19 @@ func (l *Log) drop(v *volume, why string) {
 		// The floor is on disk before the readings are gone, unless the disk is
 		// full: then room comes first.
 		l.commitMu.Lock()
-		err := l.db.Update(func(tx *bolt.Tx) error { return putMeta(tx.Bucket(bucketMeta), keyFloor, le64(floor)) })
+		err := l.db.Update(func(tx *bolt.Tx) error {
+			meta := tx.Bucket(bucketMeta)
+			return errors.Join(putMeta(meta, keyFloor, le64(floor)), putMeta(meta, keyFlushed, le64(flushed)))
+		})
 		l.commitMu.Unlock()
 		if err != nil {
 			l.cfg.Logger.Warn("the floor of the history could not be noted", "error", err)
 		}
 	}
-	v.retire()
+	l.retire(v)
+	if raw {
+		_ = l.syncDir() // else it is leaving for longer, and its rollups stay
+	}
 }
 
 // promote makes the rollups of those series of a sealed file that have none,

@@ -204,8 +204,8 @@ func (f *flusher) rolled(ctx context.Context, p *period, known, sealed *stretch.
 // rollTier gathers the rollups of one tier.
 func (f *flusher) rollTier(ctx context.Context, w *coldWrite, p *period, v *volume, tier stretch.Tier, known *stretch.Device, readings []track, prior int64) error {
 	length := tier.Length()
-	lo, hi := timesOf(readings)
-	lo = floorTo(lo, length)
+	first, hi := timesOf(readings)
+	lo := floorTo(first, length)
 	want := newBitmap(nil, int(readings[len(readings)-1].id))
 	var fresh []track
 	for i := range readings {
@@ -219,7 +219,7 @@ func (f *flusher) rollTier(ctx context.Context, w *coldWrite, p *period, v *volu
 		return err
 	}
 	sums := addUp(old, fresh)
-	if lo <= prior {
+	if first <= prior { // late ones
 		layers := []layer{{file: v}}
 		if p.sealed != nil {
 			layers = []layer{{file: p.sealed}, {file: v}}

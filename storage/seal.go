@@ -137,9 +137,8 @@ func (l *Log) periodAt(t int64) *period {
 	return nil
 }
 
-// Seal flushes everything and seals every period, over or not, as one does to a
-// store that is put away. Run must not be at work.
-func (l *Log) Seal(ctx context.Context) error {
+// seal flushes everything and seals every period, over or not.
+func (l *Log) sealAll(ctx context.Context) error {
 	if err := l.flush(ctx, allDevices); err != nil {
 		return err
 	}
@@ -155,7 +154,8 @@ func (l *Log) Seal(ctx context.Context) error {
 	return nil
 }
 
-// cut ends a period behind its last reading, so that it can be sealed.
+// cut ends a period behind its last reading, so that it can be sealed. One without
+// readings stays as it is.
 func (l *Log) cut(p *period) error {
 	l.mu.RLock()
 	last := int64(math.MinInt64)
@@ -163,8 +163,11 @@ func (l *Log) cut(p *period) error {
 		last = max(last, r.maxTime)
 	}
 	l.mu.RUnlock()
+	if p.sealed != nil || last < p.start {
+		return nil
+	}
 	end := floorTo(last, minPeriod.Microseconds()) + minPeriod.Microseconds()
-	if p.sealed != nil || end >= p.end {
+	if end >= p.end {
 		return nil
 	}
 	if err := l.files.with(p.cold, func(f *stretch.File) error { return f.SetEnd(end) }); err != nil {
@@ -244,24 +247,13 @@ func (s *sealer) write(ctx context.Context) error {
 	if err := s.writeReadings(ctx); err != nil {
 		return err
 	}
-	last := s.periods[len(s.periods)-1]
+	start, end := s.bounds()
 	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		if err := s.writeTier(ctx, tier, s.firstUnrolled(tier, last.start), last.end); err != nil {
+		if err := s.writeTier(ctx, tier, start, end); err != nil {
 			return err
 		}
 	}
 	return s.name()
-}
-
-// firstUnrolled returns where the unrolled rollups of a tier begin, start when that
-// is not before it: they may lie in the period that is joined.
-func (s *sealer) firstUnrolled(tier stretch.Tier, start int64) int64 {
-	for _, made := range s.unrolled {
-		for i := range made[tier] {
-			start = min(start, made[tier][i].times[0])
-		}
-	}
-	return start
 }
 
 // name syncs the new files and gives them their names, that with the readings
@@ -355,6 +347,9 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 				forgetRolled(part[number])
 			}
 		}
+		if len(s.periods) > 1 {
+			d.Done = min(d.Done, s.log.doneOf(d.Name))
+		}
 		if err := s.readingsOf(ctx, d); err != nil {
 			return err
 		}
@@ -367,6 +362,23 @@ func (s *sealer) writeReadings(ctx context.Context) error {
 		s.raw.take(d)
 	}
 	return s.commit()
+}
+
+// doneOf returns the offset up to which the readings of a device are in blocks,
+// whatever their times. After a crash in the midst of a flush it lies below what
+// one of the files has.
+func (l *Log) doneOf(name device.ID) uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	done := l.next - 1
+	if d := l.cat.devices[name]; d != nil {
+		for _, h := range []*head{&d.flushing, &d.fresh} {
+			if h.n > 0 {
+				done = min(done, h.first-1)
+			}
+		}
+	}
+	return done
 }
 
 func forgetRolled(d *stretch.Device) {
@@ -567,7 +579,8 @@ func isRolled(d *stretch.Device, id uint32, tier stretch.Tier) bool {
 
 // writeTier writes the file of a tier that has the times from start to end: what
 // older files of the tier have, and over it the rollups of the period and the
-// unrolled ones. When there are none it writes nothing.
+// unrolled ones. When there are none it writes nothing. named have the names of
+// series that no other file may have.
 func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end int64, named ...*volume) error {
 	l := s.log
 	length := tierLength(tier)
@@ -630,15 +643,15 @@ func (l *Log) tierFiles(tier stretch.Tier, lo, hi int64) (olds []*volume, start,
 	return olds, lo, hi
 }
 
-// anyRolled reports whether there are rollups to be put into a tier's file, beside
-// what is there: in the cold files, which have the devices fresh, or unrolled.
-func (s *sealer) anyRolled(tier stretch.Tier, fresh map[uint32]*stretch.Device) bool {
+// anyRolled reports whether there are rollups to be put into a tier's file: of the
+// devices that cold files have, or unrolled ones.
+func (s *sealer) anyRolled(tier stretch.Tier, cold map[uint32]*stretch.Device) bool {
 	for _, made := range s.unrolled {
 		if len(made[tier]) > 0 {
 			return true
 		}
 	}
-	for _, d := range fresh {
+	for _, d := range cold {
 		for i := range d.Series {
 			if d.Series[i].Rolled[tier] {
 				return true
@@ -821,6 +834,6 @@ func (l *Log) install(s *sealer) {
 	l.stats.sealed.Add(1)
 	for _, v := range s.olds {
 		v.keep.Store(l.damage.has(v.name)) // for a repair to look at
-		v.retire()
+		l.retire(v)
 	}
 }

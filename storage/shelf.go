@@ -53,10 +53,11 @@ type volume struct {
 	// rolled says which rollups a sealed file has series of.
 	rolled [stretch.Tiers]bool
 
-	pins  atomic.Int32 // readers that may still want it
-	gone  atomic.Bool  // it is to be deleted when nobody does
-	keep  atomic.Bool  // it is to be put aside instead: something in it is damaged
-	taken atomic.Bool  // somebody deletes it
+	pins    atomic.Int32 // readers that may still want it
+	gone    atomic.Bool  // it is to be deleted when nobody does
+	keep    atomic.Bool  // it is to be put aside instead: something in it is damaged
+	taken   atomic.Bool  // somebody deletes it
+	deleted atomic.Bool
 
 	// file, users and used are guarded by opened.mu.
 	file  *stretch.File
@@ -86,19 +87,15 @@ func (v *volume) take(d *stretch.Device) {
 	}
 }
 
-// bounds returns the smallest and largest offset of the readings in the file,
-// 0 and 0 when there are none.
-func (v *volume) bounds() (lo, hi uint64) {
+// last returns the largest offset of the readings in the file, 0 when there are
+// none.
+func (v *volume) last() (offset uint64) {
 	for _, r := range v.devices {
-		if r.count == 0 {
-			continue
+		if r.count > 0 {
+			offset = max(offset, r.maxOffset)
 		}
-		if lo == 0 || r.minOffset < lo {
-			lo = r.minOffset
-		}
-		hi = max(hi, r.maxOffset)
 	}
-	return lo, hi
+	return offset
 }
 
 func (v *volume) pin() { v.pins.Add(1) }
@@ -110,9 +107,10 @@ func (v *volume) unpin() {
 	}
 }
 
-// retire has the file deleted as soon as no reader wants it. Nobody may pin it
-// any more.
-func (v *volume) retire() {
+// retire has a file deleted as soon as no reader wants it. Nobody may pin it any
+// more.
+func (l *Log) retire(v *volume) {
+	l.leaving = append(l.leaving, v)
 	v.gone.Store(true)
 	if v.pins.Load() == 0 {
 		v.remove()
@@ -126,10 +124,28 @@ func (v *volume) remove() {
 	v.opened.discard(v)
 	if v.keep.Load() {
 		if _, err := boltfile.PutAside(v.path, time.Now()); err == nil {
+			v.deleted.Store(true)
 			return
 		}
 	}
-	_ = os.Remove(v.path) // if it stays, the next opening deletes it or keeps what is in it
+	// If it stays, the next opening deletes it or keeps what is in it.
+	v.deleted.Store(os.Remove(v.path) == nil)
+}
+
+// syncDir makes the names in the folder durable, and with them that files are
+// gone. It belongs to the keeper.
+func (l *Log) syncDir() error {
+	var rest []*volume
+	for _, v := range l.leaving {
+		if !v.deleted.Load() {
+			rest = append(rest, v)
+		}
+	}
+	if err := boltfile.SyncDir(l.cfg.Dir); err != nil {
+		return err
+	}
+	l.leaving = rest
+	return nil
 }
 
 // openFiles bounds how many files are open, and with it the address space that
@@ -167,9 +183,11 @@ func (l *Log) look(v *volume, fn func(stretch.Tx) error) error {
 func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	v.users++ // first: a file without users may be closed at once
 	if v.file == nil {
 		f, err := stretch.Open(v.path, v.meta.Kind.Sealed(), o.written)
 		if err != nil {
+			v.users--
 			return nil, err
 		}
 		v.users++ // adopt may close what nobody uses
@@ -178,7 +196,6 @@ func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 	}
 	o.tick++
 	v.used = o.tick
-	v.users++
 	return v.file, nil
 }
 
@@ -221,6 +238,15 @@ func (o *openFiles) release(v *volume) {
 	defer o.mu.Unlock()
 	v.users--
 	o.shrinkLocked()
+}
+
+// unload gives back the memory of the mapped files.
+func (o *openFiles) unload() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, v := range o.open {
+		_ = v.file.Unload() // memory that is not given back is no failure
+	}
 }
 
 // discard closes the file; no one uses it.

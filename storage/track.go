@@ -44,6 +44,17 @@ func (t *track) between(from, to int64) track {
 	return t.sub(i, i+j)
 }
 
+// behind returns a copy of the readings of t above an offset.
+func (t *track) behind(offset uint64) track {
+	out := track{id: t.id}
+	for i, o := range t.offsets {
+		if o > offset {
+			out.take(t, i)
+		}
+	}
+	return out
+}
+
 // between returns the parts of ts with from <= time < to that are not empty.
 func between(ts []track, from, to int64) (out []track) {
 	for i := range ts {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -48,18 +49,16 @@ type writerState struct {
 // within AckDelay when somebody waits, and at once when the buffer is half
 // full. When a commit fails the readings stay pending and it tries again. It
 // ends after ctx is done and everything pending is committed, or with the error
-// that prevents this. The keeper, which moves what is committed into blocks, runs
-// as long.
+// that prevents this. The keeper, which moves what is committed into blocks, and
+// that of the registry run as long.
 func (l *Log) Run(ctx context.Context) error {
 	keeping, end := context.WithCancel(ctx)
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		l.keep(keeping)
-	}()
+	var keepers sync.WaitGroup
+	keepers.Go(func() { l.keep(keeping) })
+	keepers.Go(func() { l.registry.keep(keeping) })
 	defer func() {
 		end()
-		<-kept
+		keepers.Wait()
 	}()
 	timer := time.NewTimer(idleCheck)
 	defer timer.Stop()

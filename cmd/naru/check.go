@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +22,8 @@ func newCheckCommand(environ []string) *cobra.Command {
 		Short: "Look at every checksum of a data folder or backup",
 		Long: `Look at every checksum of a data folder, which no gateway may have open, or of a
 backup. What cannot be read is told with its file and with what was lost. With
---repair what is in the way of the rest is put aside; nothing is deleted.`,
+--repair files are written anew from what is sound in them, rollups from the
+readings, and the damaged ones are put aside; nothing is deleted.`,
 		Example: `  naru check --data /var/lib/naru
   naru check --data /mnt/usb/naru`,
 		Args: noArgs,
@@ -33,9 +36,57 @@ backup. What cannot be read is told with its file and with what was lost. With
 		},
 	}
 	o.addTo(cmd, environ)
-	cmd.Flags().BoolVar(&repair, "repair", false, "put aside what is in the way of the rest")
+	cmd.Flags().BoolVar(&repair, "repair", false, "write damaged files anew from what is sound in them")
 	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "no progress and no summary")
 	return cmd
+}
+
+func newCompactCommand(environ []string) *cobra.Command {
+	o := folderOptions{}
+	cmd := &cobra.Command{
+		Use:   "compact",
+		Short: "Make a data folder as small as it gets",
+		Long: `Make a data folder, which no gateway may have open, as small as it gets: all
+readings go into sealed files, and the log keeps nothing. The gateway does most of
+this by itself in time; this is for a folder that is put away, or to see what the
+readings take at rest.`,
+		Example: `  naru compact --data /var/lib/naru`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.settle(); err != nil {
+				return err
+			}
+			if _, err := os.Stat(filepath.Join(o.Data, storeFile)); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("there are no readings in %s", o.Data)
+			}
+			before := folderBytes(o.Data)
+			if err := storage.Compact(cmd.Context(), o.Data); err != nil {
+				return err
+			}
+			if o.quiet {
+				return nil
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s before, %s now\n", bytesText(float64(before)), bytesText(float64(folderBytes(o.Data))))
+			return err
+		},
+	}
+	o.addTo(cmd, environ)
+	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "no summary")
+	return cmd
+}
+
+// folderBytes returns the length of the files in a folder.
+func folderBytes(dir string) (n int64) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			n += info.Size()
+		}
+	}
+	return n
 }
 
 // checkFolder checks the folder and prints what it finds. Problems are an error.

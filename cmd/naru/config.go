@@ -32,10 +32,16 @@ type settings struct {
 	UDP  string // host:port; empty or "off": no listener
 	TCP  string
 	HTTP string
+	// Listen are more sockets for devices, each with the dialects that it takes.
+	Listen []string
 
 	CommitInterval time.Duration
-	RetainAge      time.Duration
+	RetainAge      span
+	RetainMinutes  span
+	RetainHours    span
 	RetainSize     byteSize
+
+	PSK []string // keys of devices, id=hex
 
 	ReceiveBuffer   byteSize
 	Idle            time.Duration
@@ -43,8 +49,15 @@ type settings struct {
 	MaxConnsPerAddr int
 	MaxDevices      int
 	MaxSeries       int
-	MaxViewers      int
-	Origins         []string
+
+	Admission           admission
+	MaxRate             int // readings a second
+	MaxRatePerAddr      int
+	MaxNewSeries        int // a minute
+	MaxNewSeriesPerAddr int
+
+	MaxViewers int
+	Origins    []string
 
 	Demo      bool
 	DemoRate  float64
@@ -59,15 +72,18 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Data, "data", "naru-data", "`folder` that holds everything that is kept")
 	f.StringVar(&s.UDP, "udp", ":7700", "`address` for datagrams from devices; off for none")
 	f.StringVar(&s.TCP, "tcp", ":7700", "`address` for streams from devices; off for none")
+	f.StringSliceVar(&s.Listen, "listen", nil, "one more `socket` for devices, such as udp://:8125?dialect=statsd; repeatable")
 	f.StringVar(&s.HTTP, "http", ":7780", "`address` for the page, live push and history")
 	f.DurationVar(&s.CommitInterval, "commit-interval", time.Second,
 		"how often readings go to the disk; a device that waits for an answer is served sooner")
-	f.DurationVar(&s.RetainAge, "retain-age", 30*24*time.Hour, "how long readings are kept; negative: for ever")
-	s.RetainSize = storage.DefaultRetainSize
-	if strconv.IntSize == 32 {
-		s.RetainSize = storage.DefaultRetainSize32
-	}
-	f.Var(&s.RetainSize, "retain-size", "how large the store may grow before the oldest readings go")
+	s.RetainAge, s.RetainMinutes, s.RetainHours = span(storage.DefaultRetainAge), span(storage.DefaultRetainMinutes), span(storage.DefaultRetainHours)
+	f.Var(&s.RetainAge, "retain-age", "how long readings are kept, such as 90d; negative: for ever")
+	f.Var(&s.RetainMinutes, "retain-1m", "how long minimum, maximum and average of each minute are kept")
+	f.Var(&s.RetainHours, "retain-1h", "how long those of each hour are kept")
+	s.RetainSize = byteSize(defaultRetainSize())
+	f.Var(&s.RetainSize, "retain-size", "how large all files may grow before the oldest readings go; at most 80% of the disk unless said")
+	f.StringSliceVar(&s.PSK, "psk", nil,
+		"`id=key` in hex of a device that comes in over DTLS; several of one device are all valid. Better in the environment or the file")
 	s.ReceiveBuffer = listen.DefaultReceiveBuffer
 	f.Var(&s.ReceiveBuffer, "receive-buffer", "receive buffer asked of the kernel for datagrams")
 	f.DurationVar(&s.Idle, "idle-timeout", listen.DefaultIdle, "how long a device's stream may say nothing")
@@ -75,6 +91,11 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.IntVar(&s.MaxConnsPerAddr, "max-connections-per-address", listen.DefaultMaxPerAddr, "open streams from one address")
 	f.IntVar(&s.MaxDevices, "max-devices", ingest.DefaultMaxDevices, "devices that are taken")
 	f.IntVar(&s.MaxSeries, "max-series", ingest.DefaultMaxSeries, "series (metrics of devices) that are taken")
+	f.Var(&s.Admission, "admission", "new devices: open takes them, approve has them wait, known refuses them")
+	f.IntVar(&s.MaxRate, "max-rate", ingest.DefaultReadings, "readings a second of a device; -1: no bound")
+	f.IntVar(&s.MaxRatePerAddr, "max-rate-per-address", ingest.DefaultAddressReadings, "readings a second from an address, loopback aside")
+	f.IntVar(&s.MaxNewSeries, "max-new-series", ingest.DefaultSeries, "new metrics a minute of a device")
+	f.IntVar(&s.MaxNewSeriesPerAddr, "max-new-series-per-address", ingest.DefaultAddressSeries, "new metrics a minute from an address, loopback aside")
 	f.IntVar(&s.MaxViewers, "max-viewers", live.DefaultMaxViewers, "viewers served at a time")
 	f.StringSliceVar(&s.Origins, "origins", nil, "`origins` of other sites whose pages may use the API, such as https://*.example.org")
 	f.BoolVar(&s.Demo, "demo", false, "run a simulated fleet of devices, so that there is something to see")
@@ -230,8 +251,8 @@ func editDistance(a, b string) int {
 // maxReceiveBuffer is the largest round size that the system call's 32 bits hold.
 const maxReceiveBuffer = 1 << 30
 
-// maxRetainSize keeps the store's file within what can be mapped and scanned.
-const maxRetainSize = 64 << 30
+// maxRetainSize keeps slips of the pen apart from wishes.
+const maxRetainSize = 16 << 40
 
 // check refuses what no package downstream can make sense of.
 func (s *settings) check() error {
@@ -248,12 +269,12 @@ func (s *settings) check() error {
 	switch {
 	case s.CommitInterval < time.Millisecond:
 		return fmt.Errorf("commit-interval: want at least 1ms, not %v", s.CommitInterval)
-	case s.RetainAge == 0:
-		return errors.New("retain-age: want a duration such as 720h, or a negative one for ever")
+	case s.RetainAge == 0, s.RetainMinutes == 0, s.RetainHours == 0:
+		return errors.New("retain-age, retain-1m, retain-1h: want a duration such as 90d, or a negative one for ever")
 	case s.RetainSize < 8<<20:
 		return fmt.Errorf("retain-size: want at least 8MiB, not %v", &s.RetainSize)
 	case s.RetainSize > maxRetainSize:
-		return fmt.Errorf("retain-size: want at most 64GiB, not %v", &s.RetainSize)
+		return fmt.Errorf("retain-size: want at most 16TiB, not %v", &s.RetainSize)
 	case s.ReceiveBuffer > maxReceiveBuffer:
 		return fmt.Errorf("receive-buffer: want at most 1GiB, not %v", &s.ReceiveBuffer)
 	case s.Idle < time.Second:
@@ -267,11 +288,63 @@ func (s *settings) check() error {
 	case s.HTTP == "" || s.HTTP == "off":
 		return errors.New("http: want an address such as :7780")
 	}
+	if _, err := keysOf(s.PSK); err != nil {
+		return err
+	}
+	for _, text := range s.Listen {
+		if _, err := parseEndpoint(text); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+	}
 	for _, o := range s.Origins {
 		if _, err := path.Match(o, ""); err != nil || !strings.Contains(o, "://") {
 			return fmt.Errorf("origins: want scheme://host patterns, not %q", o)
 		}
 	}
+	return nil
+}
+
+func defaultRetainSize() int64 {
+	if strconv.IntSize == 32 {
+		return storage.DefaultRetainSize32
+	}
+	return storage.DefaultRetainSize
+}
+
+// span is a length of time: what time.Duration knows, and days, weeks and years,
+// as 90d, 6w, 2y. A year has 365 days.
+type span time.Duration
+
+func (s *span) Type() string { return "duration" }
+
+func (s *span) String() string {
+	d := time.Duration(*s)
+	const day = 24 * time.Hour
+	switch {
+	case d > 0 && d%(365*day) == 0:
+		return strconv.FormatInt(int64(d/(365*day)), 10) + "y"
+	case d > 0 && d%day == 0:
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	return d.String()
+}
+
+func (s *span) Set(text string) error {
+	days := map[byte]float64{'d': 1, 'w': 7, 'y': 365}
+	if text != "" && days[text[len(text)-1]] > 0 {
+		n, err := strconv.ParseFloat(text[:len(text)-1], 64)
+		hours := n * days[text[len(text)-1]] * 24
+		if err != nil || !(math.Abs(hours) < math.MaxInt64/float64(time.Hour)) {
+			return errors.New("want a duration like 90d, 6w or 36h")
+		}
+		*s = span(hours * float64(time.Hour))
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return errors.New("want a duration like 90d, 6w or 36h")
+	}
+	*s = span(d)
 	return nil
 }
 
@@ -285,7 +358,7 @@ func (b *byteSize) String() string {
 	for _, u := range []struct {
 		name string
 		size int64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
 		if n >= u.size && n%u.size == 0 {
 			return strconv.FormatInt(n/u.size, 10) + u.name
 		}
@@ -302,6 +375,7 @@ func (b *byteSize) Set(s string) error {
 	unit, ok := map[string]int64{
 		"": 1, "b": 1, "k": 1 << 10, "kib": 1 << 10, "kb": 1000, "m": 1 << 20, "mib": 1 << 20, "mb": 1000_000,
 		"g": 1 << 30, "gib": 1 << 30, "gb": 1000_000_000,
+		"t": 1 << 40, "tib": 1 << 40, "tb": 1000_000_000_000,
 	}[strings.ToLower(strings.TrimSpace(s[len(digits):]))]
 	if !ok || n < 0 || n > (1<<62)/unit {
 		return errors.New("want a size such as 64MiB")

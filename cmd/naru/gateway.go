@@ -36,6 +36,7 @@ type gateway struct {
 	feed     *push.Feed
 	pipeline *ingest.Pipeline
 	udp      *listen.UDP
+	sessions *storage.Sessions // nil when nobody comes in over DTLS
 	tcp      *listen.TCP
 	live     *live.Handler
 	importer *importer
@@ -46,6 +47,7 @@ type gateway struct {
 	tcpLn    net.Listener
 	httpLn   net.Listener
 	received int // effective receive buffer of udpConn, bytes
+	extras   []extra
 
 	token     string
 	tokenMade bool
@@ -59,6 +61,9 @@ func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, 
 		return nil, err
 	}
 	g.openIngest()
+	if err := g.openDTLS(); err != nil {
+		return nil, errors.Join(err, g.abandon())
+	}
 	if err := g.openPush(); err != nil {
 		return nil, errors.Join(err, g.abandon())
 	}
@@ -70,14 +75,22 @@ func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, 
 
 func (g *gateway) openStore() error {
 	s := g.settings
+	size := int64(s.RetainSize)
+	if size == defaultRetainSize() {
+		size = 0 // then the disk has a say
+	}
 	store, err := storage.Open(storage.Config{
 		Dir:            s.Data,
 		CommitInterval: s.CommitInterval,
-		RetainAge:      s.RetainAge,
-		RetainSize:     int64(s.RetainSize),
+		RetainAge:      time.Duration(s.RetainAge),
+		RetainMinutes:  time.Duration(s.RetainMinutes),
+		RetainHours:    time.Duration(s.RetainHours),
+		RetainSize:     size,
 		// The feed is made from the open store; nothing is appended before.
 		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
-		Logger:   g.log,
+		// Nor is the registry changed before there is a gate.
+		OnRegister: func(id device.ID, r *device.Registration) { g.pipeline.Gate().Register(id, r) },
+		Logger:     g.log,
 	})
 	if err != nil {
 		return err
@@ -90,11 +103,16 @@ func (g *gateway) openStore() error {
 func (g *gateway) openIngest() {
 	s := g.settings
 	log := g.log.With("component", "ingest")
+	registry := g.store.Registry()
 	g.pipeline = ingest.New(ingest.Config{
-		Sink: sink{g.store}, MaxDevices: s.MaxDevices, MaxSeries: s.MaxSeries, Logger: log,
+		Sink: sink{g.store}, MaxDevices: s.MaxDevices, MaxSeries: s.MaxSeries, Rates: s.rates(), Admission: ingest.Admission(s.Admission),
+		OnPresence: g.feed.Announce, Used: registry.Used, Logger: log,
 	})
 	for _, known := range g.store.Series(device.Selector{}) {
 		g.pipeline.Gate().Seed(known.Series)
+	}
+	for _, r := range registry.Registrations() {
+		g.pipeline.Gate().Register(r.ID, r)
 	}
 	g.udp = &listen.UDP{
 		NewHandler: func(reply ingest.ReplyFunc) listen.Handler { return g.pipeline.NewSession(false, reply) },
@@ -120,10 +138,12 @@ func (g *gateway) openPush() error {
 	g.importer = &importer{store: g.store, admit: g.pipeline.Gate().Introduce}
 	g.api = api.New(api.Config{
 		Readings: g.store, History: g.store, Catalog: g.store,
-		Facts: g.facts, Refused: g.refused, About: g.about,
+		Presence: g.presence, Waiting: g.waiting, Limits: g.limits, Refused: g.refused, About: g.about,
 		Importer: g.importer,
+		Writer:   writer{g.pipeline, g.store},
 		Snapshot: func(ctx context.Context) (api.Snapshot, error) { return takeSnapshot(ctx, g.store) },
 		Usage:    func(ctx context.Context) (api.Usage, error) { return usageOf(ctx, g.store) },
+		Registry: g.store.Registry(),
 		Logger:   g.log.With("component", "api"),
 	})
 	g.http = &http.Server{
@@ -157,7 +177,7 @@ func (g *gateway) openSockets(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return g.openExtra(ctx)
 }
 
 func on(addr string) bool { return addr != "" && addr != "off" }
@@ -174,7 +194,7 @@ func (g *gateway) abandon() error {
 	if g.udpConn != nil {
 		errs = append(errs, g.udpConn.Close())
 	}
-	return errors.Join(append(errs, g.store.Close())...)
+	return errors.Join(append(errs, g.closeExtra(), g.closeSessions(), g.store.Close())...)
 }
 
 // sink adapts the store to the pipeline.
@@ -186,16 +206,6 @@ func (s sink) Append(rs []device.Reading) (uint64, error) {
 		return 0, ingest.ErrFull
 	}
 	return last, err
-}
-
-func (g *gateway) facts(id device.ID) api.Facts {
-	f, ok := g.pipeline.Gate().Device(id)
-	if !ok {
-		return api.Facts{}
-	}
-	return api.Facts{
-		Address: f.Addr.Unmap().String(), Transport: f.Transport, ClockWrong: f.ClockWrong, Duplicates: f.Duplicates,
-	}
 }
 
 func (g *gateway) refused() []api.Refused {
@@ -223,7 +233,20 @@ func (g *gateway) about() api.About {
 		a.TCP = portOf(g.tcpLn.Addr())
 	}
 	a.Addresses = reachable(g.deviceAddr())
+	a.Storage = g.storageState()
 	return a
+}
+
+// storageState says whether readings are kept, in words for people. It tells no
+// paths.
+func (g *gateway) storageState() *api.Storage {
+	switch {
+	case g.store.Healthy() == nil:
+		return &api.Storage{State: api.StorageOK}
+	case g.store.Full():
+		return &api.Storage{State: api.StorageFull, Detail: "no space left on the disk"}
+	}
+	return &api.Storage{State: api.StorageFailing, Detail: "the log of the gateway says why"}
 }
 
 // deviceAddr is the address that devices send to, as far as it is bound.
@@ -256,6 +279,9 @@ func (g *gateway) writePorts(path string) error {
 	}
 	if g.tcpLn != nil {
 		ports["tcp"] = g.tcpLn.Addr().String()
+	}
+	for i := range g.extras {
+		ports[g.extras[i].text] = g.extras[i].listening()
 	}
 	b, err := json.Marshal(ports)
 	if err != nil {

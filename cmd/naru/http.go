@@ -6,12 +6,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/naru-telemetry/naru/push/api"
 	"github.com/naru-telemetry/naru/push/auth"
 	"github.com/naru-telemetry/naru/push/dashboard"
 )
 
-// routes returns the handler of the HTTP listener. Health is open to everybody
-// and tells nothing else; all the rest passes the guard.
+// routes returns the handler of the HTTP listener. Health, also as clients of
+// InfluxDB ask for it, is open to everybody and tells nothing else; all the rest
+// passes the guard.
 func (g *gateway) routes(guard *auth.Guard) http.Handler {
 	inner := http.NewServeMux()
 	inner.Handle("/api/v1/live", g.live)
@@ -22,6 +24,13 @@ func (g *gateway) routes(guard *auth.Guard) http.Handler {
 	outer := http.NewServeMux()
 	outer.HandleFunc("GET /healthz", g.healthz)
 	outer.HandleFunc("GET /readyz", g.readyz)
+	guarded, open := api.InfluxPaths()
+	for _, path := range guarded {
+		outer.Handle(path, guard.WrapInflux(g.api))
+	}
+	for _, path := range open {
+		outer.Handle(path, g.api)
+	}
 	outer.Handle("/", guard.Wrap(inner))
 	return outer
 }
@@ -30,7 +39,11 @@ func (g *gateway) routes(guard *auth.Guard) http.Handler {
 func (g *gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 	if err := g.store.Healthy(); err != nil {
 		g.log.Debug("health was asked for while commits fail", "error", err)
-		http.Error(w, "readings cannot be written to the disk", http.StatusServiceUnavailable)
+		why := "readings cannot be written to the disk"
+		if g.store.Full() {
+			why += ": it is full"
+		}
+		http.Error(w, why, http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = fmt.Fprintln(w, "ok")

@@ -287,7 +287,7 @@ func TestImportIntoGateway(t *testing.T) {
 		answered <- fmt.Sprint(resp.StatusCode, " ", string(b), err)
 	}()
 	for i := range 5000 { // more than a batch, so that the first is appended
-		if _, err := fmt.Fprintf(rest, "a,device=d value=%d 1764000001\n", i); err != nil {
+		if _, err := fmt.Fprintf(rest, "a,device=d value=%d %d\n", i, 1764000001+i); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -416,7 +416,7 @@ func TestImportInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		for i := range 5000 {
-			_, _ = fmt.Fprintf(w, "a,device=d value=%d 1764000001\n", i)
+			_, _ = fmt.Fprintf(w, "a,device=d value=%d %d\n", i, 1764000001+i)
 		}
 		cancel()
 		_ = w.CloseWithError(io.ErrUnexpectedEOF)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -27,6 +29,7 @@ var (
 	refusedDesc   = desc("refused_total", "Payloads, messages and readings that were refused, by reason.", "reason")
 	viewersDesc   = desc("viewers", "Viewers being served, by technique.", "technique")
 	viewsDesc     = desc("views_total", "Viewers served since the start, by technique.", "technique")
+	writesDesc    = desc("http_writes_total", "Writes over HTTP, by the status of the answer.", "status")
 	buildInfoDesc = desc("build_info", "1, labelled with the version.", "version")
 )
 
@@ -58,12 +61,20 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue,
 			float64(c.pipeline.Inspector().Total(r)), r.String())
 	}
+	gauge("devices_waiting", "New devices that wait for approval.", float64(len(c.pipeline.Gate().Waiting())))
+	gauge("devices_registered", "Devices in the registry.", float64(len(c.store.Registry().Registrations())))
 	counter("imported_readings_total", "Readings taken by imports.", float64(c.importer.taken.Load()))
 	counter("import_refused_total", "Rows that imports refused.", float64(c.importer.refused.Load()))
-	udp, tcp := c.udp.Stats(), c.tcp.Stats()
+	c.api.Writes(func(status int, n int64) {
+		out <- prometheus.MustNewConstMetric(writesDesc, prometheus.CounterValue, float64(n), strconv.Itoa(status))
+	})
+	udp, tcp := (*gateway)(c).socketStats()
 	counter("udp_datagrams_total", "Datagrams read.", float64(udp.Datagrams))
 	counter("udp_kernel_drops_total", "Datagrams that the kernel dropped because the receive buffer was full.", float64(udp.KernelDrops))
 	gauge("udp_receive_buffer_bytes", "Receive buffer that the kernel gave.", float64(c.received))
+	if c.udp.DTLS != nil {
+		c.collectDTLS(counter, gauge)
+	}
 	gauge("tcp_connections", "Open streams from devices.", float64(tcp.Open))
 	counter("tcp_accepted_total", "Streams accepted or refused.", float64(tcp.Accepted))
 
@@ -93,16 +104,43 @@ func (c *gatewayCollector) collectStore(counter, gauge func(string, string, floa
 	counter("commit_seconds_total", "Time spent in commits.", s.CommitSum.Seconds())
 	gauge("commit_max_seconds", "The longest commit since the start.", s.CommitMax.Seconds())
 	counter("batch_bytes_total", "Encoded readings committed, in bytes.", float64(s.BatchBytes))
-	counter("trimmed_readings_total", "Readings dropped by retention.", float64(s.Trimmed))
+	counter("trimmed_readings_total", "Readings that left the log; they are in blocks.", float64(s.Trimmed))
+	counter("flushed_readings_total", "Readings moved into blocks.", float64(s.Flushed))
+	counter("history_commits_total", "Commits of the files of the history.", float64(s.ColdCommits))
+	counter("history_errors_total", "Attempts to write the history that failed and are made again.", float64(s.KeepErrors))
+	counter("history_files_sealed_total", "Files of the history that were sealed.", float64(s.Sealed))
+	counter("history_files_retired_total", "Files of the history that retention deleted.", float64(s.Retired))
+	counter("damaged_parts_total", "Blocks and entries of the history that could not be read.", float64(s.DamagedParts))
+	gauge("unflushed_readings", "Readings in no block.", float64(s.Unflushed))
+	gauge("history_bytes", "Size of the files of the history.", float64(s.HistoryBytes))
+	gauge("history_files", "Files of the history.", float64(s.HistoryFiles))
 	counter("damaged_batches_total", "Batches that could not be read.", float64(s.Damaged))
 	counter("damaged_entries_total", "Entries of the catalogue that could not be read.", float64(s.DamagedNames))
 	counter("store_put_aside_total", "Damaged files that were put aside at the start.", float64(s.FilesPutAside))
 	gauge("pending_readings", "Readings that wait for a commit.", float64(s.Pending))
-	gauge("store_file_bytes", "Size of the store's file.", float64(s.HotBytes))
-	gauge("store_used_bytes", "Part of the store's file that holds something.", float64(s.UsedBytes))
+	gauge("store_file_bytes", "Size of the log's file.", float64(s.HotBytes))
+	gauge("store_used_bytes", "Part of the log's file that holds something.", float64(s.UsedBytes))
 	gauge("kept_offset_floor", "Offset up to which readings are no longer kept.", float64(s.Floor))
 	gauge("head_offset", "Offset of the newest reading.", float64(s.Head))
 	gauge("durable_offset", "Offset up to which readings are on the disk.", float64(s.Durable))
 	gauge("devices", "Devices known.", float64(s.Devices))
 	gauge("series", "Series known.", float64(s.Series))
+}
+
+func (c *gatewayCollector) collectDTLS(counter, gauge func(string, string, float64)) {
+	s := c.udp.DTLS.Stats()
+	gauge("dtls_sessions", "Sessions of devices.", float64(s.Sessions))
+	gauge("dtls_sessions_kept", "Sessions that a restart would find.", float64(s.Kept))
+	gauge("dtls_handshakes", "Handshakes under way.", float64(s.Handshakes))
+	counter("dtls_handshakes_total", "Handshakes that made a session.", float64(s.Shaken))
+	counter("dtls_handshakes_failed_total", "Handshakes that failed, of peers whose address is true.", float64(s.Failed))
+	counter("dtls_strangers_total", "Handshakes that nobody went on with: scans and forged addresses.", float64(s.Strangers))
+	counter("dtls_handshakes_evicted_total", "Handshakes that others pushed out.", float64(s.Evicted))
+	counter("dtls_records_total", "Records with readings.", float64(s.Records))
+	gauge("dtls_lost_records", "Records that have not come, by their numbers; some may still.", float64(s.Lost))
+	counter("dtls_late_total", "Records that came behind a later one.", float64(s.Late))
+	counter("dtls_repeated_total", "Records that had come before, or too late to tell.", float64(s.Repeated))
+	counter("dtls_forged_total", "Records that were not authentic.", float64(s.Forged))
+	counter("dtls_strays_total", "Records that belong to no session, or are broken.", float64(s.Strays))
+	counter("dtls_unsent_total", "Answers that could not be sent.", float64(s.Unsent))
 }

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -140,16 +139,10 @@ func (f *placeFlags) openFolder(log *slog.Logger) (*place, error) {
 	return f.at("http://" + here(a.HTTP) + "/")
 }
 
-// keepAllSize32 is the largest store of a 32-bit machine.
-const keepAllSize32 = 192 << 20
-
-// keepAll opens a folder without retention, which is the gateway's business.
+// keepAll opens a folder without retention, which is the gateway's business, and
+// with a log that keeps no more than it has to.
 func keepAll(dir string, log *slog.Logger) storage.Config {
-	c := storage.Config{Dir: dir, RetainAge: -1, RetainSize: maxRetainSize, Logger: log}
-	if strconv.IntSize == 32 {
-		c.RetainSize = keepAllSize32
-	}
-	return c
+	return storage.Config{Dir: dir, RetainAge: -1, RetainMinutes: -1, RetainHours: -1, RetainSize: maxRetainSize, LogAge: -1, Logger: log}
 }
 
 // explain makes the failure to reach a gateway that nobody has named say what to

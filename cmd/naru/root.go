@@ -31,8 +31,8 @@ prints, and watch.`,
 	root.RunE = serve.RunE
 	root.Flags().AddFlagSet(serve.Flags())
 	root.AddCommand(serve, newWatchCommand(environ), newExportCommand(environ), newImportCommand(environ),
-		newBackupCommand(environ), newRestoreCommand(environ), newCheckCommand(environ), newStatsCommand(environ),
-		newTokenCommand(environ), newVersionCommand())
+		newBackupCommand(environ), newRestoreCommand(environ), newCheckCommand(environ), newCompactCommand(environ), newStatsCommand(environ),
+		newDeviceCommand(environ), newTokenCommand(environ), newVersionCommand())
 	return root
 }
 

@@ -47,6 +47,7 @@ func (g *gateway) run(ctx context.Context) error {
 	defer fatal(nil)
 	store := start(ctx, fatal, g.store.Run)
 	pipeline := start(ctx, fatal, g.pipeline.Run)
+	gate := start(ctx, fatal, g.pipeline.Gate().Run)
 	web := start(ctx, fatal, func(context.Context) error {
 		if err := g.http.Serve(g.httpLn); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -61,6 +62,10 @@ func (g *gateway) run(ctx context.Context) error {
 		g.log.Info("datagrams are taken", "component", "ingest", "receive_buffer_bytes", g.received)
 		sockets = append(sockets, start(ctx, fatal, func(ctx context.Context) error { return g.udp.Serve(ctx, g.udpConn) }))
 	}
+	for i := range g.extras {
+		x := &g.extras[i]
+		sockets = append(sockets, start(ctx, fatal, func(ctx context.Context) error { return x.serve(ctx, g.log) }))
+	}
 	if g.settings.Demo {
 		sockets = append([]*actor{start(ctx, fatal, g.demo)}, sockets...)
 	}
@@ -74,12 +79,15 @@ func (g *gateway) run(ctx context.Context) error {
 		errs = append(errs, s.stop())
 	}
 	g.api.Close()
-	errs = append(errs, pipeline.stop())
+	errs = append(errs, pipeline.stop(), gate.stop())
 	if g.tcpLn != nil {
 		g.tcp.CloseConns()
 	}
 	if g.udpConn != nil {
 		errs = append(errs, g.udpConn.Close())
+	}
+	for i := range g.extras {
+		errs = append(errs, g.extras[i].finish())
 	}
 	errs = append(errs, store.stop())
 	g.feed.Close()
@@ -92,7 +100,7 @@ func (g *gateway) run(ctx context.Context) error {
 	if g.live.Wait(goodbye) != nil {
 		g.log.Warn("some viewers did not answer the goodbye")
 	}
-	errs = append(errs, g.store.Close())
+	errs = append(errs, g.closeSessions(), g.store.Close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		// The part that failed has returned it too.
 		errs = append([]error{cause}, slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, cause) })...)

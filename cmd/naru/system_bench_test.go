@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,6 +160,65 @@ func BenchmarkSystemTCP(b *testing.B) {
 		b.ReportMetric(float64(cpu.Microseconds())/float64(stored), "µs-cpu/reading")
 		b.ReportMetric(p.procStatus(b, "VmHWM")/1e6, "MB-peak")
 		endBench(b, p)
+	}
+}
+
+// BenchmarkSystemHTTP writes a million readings in bodies of 5,000 lines, over one
+// connection as a collector does, and over several.
+func BenchmarkSystemHTTP(b *testing.B) {
+	const total, perBody = 1_000_000, 5000
+	for _, connections := range []int{1, 4} {
+		b.Run(fmt.Sprint("connections=", connections), func(b *testing.B) {
+			for b.Loop() {
+				p := startForBench(b, b.TempDir())
+				before, start := p.cpu(b), time.Now()
+				var next atomic.Int64
+				var all sync.WaitGroup
+				for range connections {
+					all.Go(func() { pourBodies(b, p.url("/write?precision=ns"), &next, total/perBody, perBody) })
+				}
+				all.Wait()
+				took := time.Since(start) // each body was answered when it was durable
+				cpu := p.cpu(b) - before
+				if n := p.metric(b, "naru_stored_readings_total", ""); n != total {
+					b.Errorf("%v of %d readings were stored", n, total)
+				}
+				b.ReportMetric(total/took.Seconds(), "readings/s")
+				b.ReportMetric(float64(cpu.Microseconds())/total, "µs-cpu/reading")
+				b.ReportMetric(1000*took.Seconds()*float64(connections)*perBody/total, "ms/write")
+				b.ReportMetric(p.procStatus(b, "VmHWM")/1e6, "MB-peak")
+				endBench(b, p)
+			}
+		})
+	}
+}
+
+// pourBodies takes numbers of bodies from next and writes these.
+func pourBodies(b *testing.B, url string, next *atomic.Int64, bodies, lines int) {
+	client := http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	var body []byte
+	for n := int(next.Add(1)) - 1; n < bodies; n = int(next.Add(1)) - 1 {
+		body = body[:0]
+		at := time.Now()
+		for i := range lines {
+			body = append(appendLine(body, n*lines+i, at.Add(time.Duration(i)*time.Microsecond)), '\n')
+		}
+		req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url, bytes.NewReader(body))
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusNoContent {
+			b.Error(resp.Status)
+			return
+		}
 	}
 }
 

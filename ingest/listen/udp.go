@@ -39,6 +39,9 @@ type UDP struct {
 	// NewHandler makes the handler of the serving goroutine; reply may be called
 	// from any goroutine until Serve's socket is closed.
 	NewHandler func(reply ingest.ReplyFunc) Handler
+	// DTLS takes the records of DTLS; nil leaves them to the handler, which can make
+	// nothing of them.
+	DTLS *DTLS
 	// Logger is told of datagrams that were lost; nil means nobody.
 	Logger *slog.Logger
 
@@ -62,10 +65,27 @@ func (u *UDP) Stats() UDPStats {
 // Serve reads datagrams from conn until ctx is done; then it returns nil. It
 // does not close conn, so that answers can still be sent.
 func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
-	h := u.NewHandler(func(peer ingest.Peer, b []byte) {
+	send := func(to netip.AddrPort, b []byte) {
 		// An answer that cannot be sent is like one that is lost on the way.
-		_, _ = conn.WriteToUDPAddrPort(b, peer.Addr)
-	})
+		_, _ = conn.WriteToUDPAddrPort(b, to)
+	}
+	reply := func(peer ingest.Peer, b []byte) {
+		if peer.Transport == dtlsTransport {
+			u.DTLS.answer(peer, b)
+			return
+		}
+		send(peer.Addr, b)
+	}
+	h := u.NewHandler(reply)
+	var secured *lane
+	if u.DTLS != nil {
+		end := u.DTLS.open(u.NewHandler, reply, send)
+		defer end()
+		secured = &lane{d: u.DTLS, h: h}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel() // ends the handshakes, when the socket has failed
+	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	done := make(chan struct{})
@@ -100,7 +120,13 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 		}
 		for i := range n {
 			payload, from := r.datagram(i)
-			if h.Handle(ctx, ingest.Peer{Addr: from, Transport: "udp"}, payload) != nil {
+			var err error
+			if secured != nil && isRecord(payload) {
+				err = secured.datagram(ctx, from, payload)
+			} else {
+				err = h.Handle(ctx, ingest.Peer{Addr: from, Transport: "udp"}, payload)
+			}
+			if err != nil {
 				break
 			}
 		}

@@ -83,7 +83,10 @@ type Decoder struct {
 
 // NewDecoder returns a decoder of the rows in r.
 func NewDecoder(r io.Reader, cfg Config) *Decoder {
-	return &Decoder{cfg: cfg, unit: cfg.Unit, lines: lines{r: r, number: 1}, names: newNames(cfg.Admit)}
+	return &Decoder{
+		cfg: cfg, unit: cfg.Unit, lines: lines{r: r, number: 1}, names: newNames(cfg.Admit),
+		wire: wire.Decoder{Accept: wire.Native},
+	}
 }
 
 // Next reads on for a while and returns what came of it, which is valid until

@@ -102,6 +102,24 @@ func BenchmarkDecodeJSON(b *testing.B) {
 
 func BenchmarkDecodeSenML(b *testing.B) { benchDecode(b, [][]byte{senmlBody()}) }
 
+// BenchmarkDecodeDialect decodes a datagram of one line of each.
+func BenchmarkDecodeDialect(b *testing.B) {
+	for _, s := range []struct{ name, in string }{
+		{"statsd", "greenhouse.temp:21.5|g"},
+		{"graphite", "pi-gw.load.load.shortterm 4.810546875 1795678084"},
+		{"teleplot", "myValue:1627551892437:1234"},
+		{"kv", "temp=21.5,hum=40"},
+		{"csv", "gh1,21.5,40"},
+		{"tasmota", `tele/plug/SENSOR {"Time":"2024-02-24T22:20:38","ENERGY":{"Power":5}}`},
+		{"shelly", `{"src":"shellyplus1-a8032abe54dc","dst":"u","method":"NotifyStatus","params":{"ts":1631186545.04,"switch:0":{"id":0,"output":true}}}`},
+		{"rtl_433", `<165>1 2019-08-29T06:38:19Z host rtl_433 - - - {"time":"2019-08-29 08:38:19","model":"Nexus-TH","id":42,"temperature_C":20.5}`},
+		{"collectd", string(unhex(b, collectdPacket))},
+		{"gzip", string(packed(b, []byte("climate,device=gh1 temp=21.5\n")))},
+	} {
+		b.Run(s.name, func(b *testing.B) { benchDecode(b, [][]byte{[]byte(s.in)}) })
+	}
+}
+
 func BenchmarkDecodeCBOR(b *testing.B) { benchDecode(b, [][]byte{cborBody()}) }
 
 // BenchmarkPeerLine is BenchmarkDecodeLine with InfluxData's decoder, for
@@ -184,6 +202,14 @@ func BenchmarkDecodeHostile(b *testing.B) {
 		{"long name", `{"` + strings.Repeat("x", 10_000) + `":[`, "1,", false},
 		{"integers in an array", "\x9f", "\x01", false},
 		{"self-descriptions", "", "\xd9\xd9\xf7\x01", false},
+		{"values of Teleplot", "a:", "1;", false},
+		{"lines of no dialect", "", "a b c d\n", false},
+		{"pairs on one line", "", "a=1 ", false},
+		{"cells on one line", "a", ",1", false},
+		{"topics", "", "a/b {\n", false},
+		{"sources", "[", `{"src":"a","b":1},`, false},
+		{"gauges that are reset", "", "a:0|g\n", false},
+		{"values of collectd", "\x00\x00\x00\x06a\x00", "\x00\x06\x00\x0f\x00\x01\x02\x00\x00\x00\x00\x00\x00\x00\x01", false},
 	} {
 		for _, size := range []int{1 << 16, 1 << 20} {
 			b.Run(fmt.Sprintf("%s/%d", h.name, size), func(b *testing.B) {

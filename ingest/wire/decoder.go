@@ -16,6 +16,10 @@ import (
 //		…
 //	}
 type Decoder struct {
+	// Accept are the formats that are taken; the zero value takes all. What comes
+	// in another is a SyntaxError.
+	Accept Formats
+
 	buf     []byte // what is not read yet begins at pos
 	pos     int
 	lines   bool // a message ends with its line
@@ -32,13 +36,19 @@ type Decoder struct {
 	cbor    cborTokens
 	array   arrayState
 	senml   senmlBase
+	series  seriesState
+	gzip    *gzipState // nil until something has been packed
+	// unpacked says that buf is what a packed payload held.
+	unpacked bool
 }
 
-// arrayState is where the decoder stands in a top-level JSON or CBOR array.
+// arrayState is where the decoder stands in what holds many messages: a
+// top-level JSON or CBOR array, or a line or datagram of a dialect.
 type arrayState struct {
-	open  bool
-	cbor  bool
-	senml bool
+	open    bool
+	cbor    bool
+	senml   bool
+	dialect Format // FormatTeleplot or FormatCollectd, whose place is in series
 }
 
 // Reset begins a new payload. The decoder and its messages refer to payload
@@ -48,11 +58,40 @@ func (d *Decoder) Reset(payload []byte, lines bool) {
 	d.buf, d.pos, d.lines = payload, 0, lines
 	d.line, d.lineAt, d.lineEnd, d.midLine = 1, 0, -1, false
 	d.array = arrayState{}
+	d.unpacked = false
 }
 
 // Next reads the next message and reports whether there was one. A message that
 // cannot be read counts; Message tells.
 func (d *Decoder) Next() bool {
+	if d.Accept != 0 {
+		return d.nextAccepted()
+	}
+	return d.next()
+}
+
+// nextAccepted is Next for a decoder that does not take every format. What is
+// read in another is refused where it can still be told as what it is.
+func (d *Decoder) nextAccepted() bool {
+	if !d.next() {
+		return false
+	}
+	if f := d.msg.Format; f != 0 && !d.Accept.Has(f) {
+		d.msg.Fields = d.msg.Fields[:0]
+		d.err = &SyntaxError{Format: f, Line: d.line, Byte: 1, Msg: "this is " + f.String() + ", and what is taken here is " + d.Accept.String()}
+	}
+	return true
+}
+
+func (d *Decoder) next() bool {
+	read := d.nextMessage()
+	if d.msg.Format.binary() {
+		d.msg.Line = 0
+	}
+	return read
+}
+
+func (d *Decoder) nextMessage() bool {
 	d.err = nil
 	d.scratch = d.scratch[:0]
 	d.msg = Message{Fields: d.msg.Fields[:0]}
@@ -60,11 +99,15 @@ func (d *Decoder) Next() bool {
 		return true
 	}
 	for d.pos < len(d.buf) {
+		d.msg.Line = d.line
 		switch c := d.buf[d.pos]; {
 		case c == '\n':
 			d.pos++
 			d.newLine()
 		case isBlank(c):
+			if c == 0 && d.beginsCollectd() {
+				return d.decodeCollectd()
+			}
 			d.pos++
 		case c == '#':
 			d.skipLine()
@@ -73,8 +116,9 @@ func (d *Decoder) Next() bool {
 				return true
 			}
 		case d.midLine: // what follows a JSON text on its line
-			d.decodeLine()
-			return true
+			if d.decodeLine() {
+				return true
+			}
 		case IsCBOR(d.buf[d.pos:]):
 			if d.decodeCBOR() {
 				return true
@@ -83,8 +127,9 @@ func (d *Decoder) Next() bool {
 			d.pos += len(byteOrderMark)
 			d.midLine = d.lines
 		default:
-			d.decodeLine()
-			return true
+			if d.decodeLine() {
+				return true
+			}
 		}
 	}
 	return false
@@ -177,8 +222,13 @@ func (d *Decoder) fail(f Format, at int, msg string) {
 			e.Byte = at - d.lineAt + 1
 		}
 	}
-	d.msg.Format = f
+	d.begin(f)
 	d.err = e
+}
+
+// begin notes the format and the place of the message at pos.
+func (d *Decoder) begin(f Format) {
+	d.msg.Format, d.msg.Line = f, d.line
 }
 
 // addField appends a reading to the message and reports whether there was room.

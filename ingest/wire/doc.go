@@ -12,8 +12,8 @@
 //
 // The first byte of each message tells its format: { or [ is JSON, 0x80–0xbf
 // (or the self-description tag 0xd9d9f7) is CBOR, anything else is line
-// protocol. Blanks, line ends, NULs and a byte order mark may stand in front of
-// a message.
+// protocol or, where it is no line protocol, of a dialect. Blanks, line ends,
+// NULs and a byte order mark may stand in front of a message.
 //
 // # Line protocol
 //
@@ -63,6 +63,85 @@
 // unit is told by its size, see [Time.Unit]. In plain JSON and CBOR a time may
 // also be a text (RFC 3339), 2026-11-23T10:00:00.123Z. seq is the device's running number:
 // messages of one device and seq that follow each other are parts of one. ack asks for an answer, see [AppendAck] and [AppendRefusal].
+//
+// # Dialects
+//
+// What sensors send that were not made for Naru. None takes anything from the
+// formats above: a line is read as line protocol first, and only what is none is
+// looked at further, so that a line which a sane device means as line protocol
+// cannot be taken for another, and costs what it did. There is one exception,
+// that of pairs below. A line has the shape of a dialect or is refused as line
+// protocol. The order is that of the list; [Decoder.Accept] pins a decoder to
+// some formats, and then an ambiguity between others does not matter.
+//
+// Binary, a datagram as a whole, never in a stream:
+//
+//   - gzip (RFC 1952): 1f 8b 08, control characters that begin no name. What is
+//     in it is decoded like a datagram, up to 256 KiB.
+//   - ESPHome packet_transport (esphome, components/packet_transport): SE or HP,
+//     a length below 32, which is a control character and ends a measurement, a
+//     name of that length, zeros up to a multiple of four. The device is the
+//     name, metrics are the ids of the sensors; a rolling code is the seq. An
+//     encrypted packet is refused as such. A ping holds no reading.
+//   - collectd network (collectd wiki, Binary protocol): two zeros, a length, and
+//     a host that ends with a zero where the length says; blanks in front of a
+//     message are not followed by that. 02 00 and 02 10 begin what is signed or
+//     encrypted, which is refused. The device is the host, the metric
+//     plugin.type{plugin_instance=…,type_instance=…}, with the name from types.db
+//     behind the type where it has several values.
+//
+// Text, a line each. Line protocol wants a space and then a key with an equals
+// sign; each of these has something else there, or no space.
+//
+//   - syslog (RFC 5424, RFC 3164), <165>1 time host app - - - {…}: <, digits, >,
+//     then a time or a name. The text is an object: of rtl_433 (its -F syslog),
+//     where model, channel and id make the device; of Tasmota, behind a topic; or
+//     any other, whose device is else the host. The header's time counts.
+//   - topic, a topic with a slash, a space and a payload, as an MQTT client prints
+//     it and nc sends it on; = may stand between, as in Tasmota's log. The payload
+//     is an object, and no line protocol ends with a brace, or a number or
+//     boolean. With tele or stat among the levels it is tasmota (any payload; the
+//     device is the level before the last), below zigbee2mqtt/ it is zigbee2mqtt
+//     (the device is the friendly name, last_seen the time), else the device is
+//     what the object says, or the last level; that before it for a number, whose
+//     metric is the last. Commands, discovery and the bridge's own topics hold no
+//     reading.
+//   - statsd (statsd/statsd, docs/metric_types.md; DogStatsD 1.2; Telegraf's tags
+//     in the name), name:value|type|@rate|#tag:value. Each line is a reading, not
+//     added up: counters say by how much, divided by the rate; timers are
+//     milliseconds; the member of a set is the value. A gauge of -n is the value
+//     -n, as DogStatsD, Teleplot and most firmware mean it; a zero set just
+//     before it in the same datagram, as ESPHome does for StatsD's sake, is left
+//     out. A gauge of +n is refused: the former value is not kept.
+//   - teleplot (nesnes/teleplot, README), name:value§unit|flags, name:time:value,
+//     many of them parted by semicolons; name.x and name.y with the flag xy. A
+//     number with |g is StatsD's, which means the same. A time that is not
+//     milliseconds since 1970 counts from the device's start and is left out.
+//   - graphite (carbon's plaintext protocol), path;tag=value value time: three
+//     parts of which two are numbers.
+//   - kv, key=value or key:number parted by blanks, commas, semicolons or
+//     ampersands, at least one of them a number or a boolean; the reserved names
+//     of line protocol and time mean the same. Parted by blanks, temp=21.5
+//     hum=40, it could be line protocol with a measurement that has an equals
+//     sign in it. Nobody names one so, and the metric would be another with each
+//     value: without a comma, a time, a backslash or an integer with its i, such
+//     a line is kv.
+//   - csv, device,number,… or device,name,number,…, also with semicolons. Without
+//     names the metrics are value, or value.0, value.1.
+//
+// JSON that is told by its first member, where plain JSON would make readings of
+// it that nobody wants:
+//
+//   - tasmota: Time with a time of no zone, which is left out.
+//   - rtl_433: time with a time of no zone, which plain JSON refuses, and a model.
+//   - shelly (Shelly Gen2 API, Notifications): src, with a method that begins with
+//     Notify and params. The device is src, the time ts, and the metrics are what
+//     stands below params; an event is the text of input:0.event.
+//
+// A path of StatsD or Graphite names the device by the tags device, host or id,
+// else by its first part when it has several. A name that was given for people,
+// such as a friendly name, gets a hyphen for each character that an id cannot
+// have.
 //
 // # Streams
 //

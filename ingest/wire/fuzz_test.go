@@ -52,10 +52,20 @@ func outcomes(d *Decoder) []string {
 func checkBounds(t *testing.T, in []byte, lines bool) {
 	t.Helper()
 	var d Decoder
+	checkDecoder(t, &d, in, lines)
+}
+
+// checkDecoder does so with a decoder that may be pinned. What is unpacked is
+// not a part of the payload.
+func checkDecoder(t *testing.T, d *Decoder, in []byte, lines bool) {
+	t.Helper()
 	d.Reset(in, lines)
 	behind := 0
 	for messages := 1; d.Next(); messages++ {
 		m, err := d.Message()
+		if d.unpacked {
+			in, behind = d.buf, 0
+		}
 		if messages > len(in) {
 			t.Fatalf("%d messages of %d bytes", messages, len(in))
 		}
@@ -71,6 +81,9 @@ func checkBounds(t *testing.T, in []byte, lines bool) {
 		}
 		if most := 2*len(in) + maxFields*3*device.MaxMetricLen; len(d.scratch) > most {
 			t.Fatalf("%d bytes of scratch space for %d", len(d.scratch), len(in))
+		}
+		if last := bytes.Count(in, []byte("\n")) + 1; m.Format.binary() != (m.Line == 0) || m.Line > last {
+			t.Fatalf("%s on line %d of %d", m.Format, m.Line, last)
 		}
 		if m.HasSeq && m.Seq > 1<<63-1 || !m.HasSeq && m.Seq != 0 {
 			t.Fatalf("seq %d, %v", m.Seq, m.HasSeq)

@@ -25,16 +25,17 @@ type lineScanner struct {
 const (
 	stopMeasurement = 1 << iota // , space and control characters
 	stopKey                     // these and =
+	stopName                    // the same, where = must not be escaped
 )
 
 var lineStops = func() (t [256]uint8) {
 	for c := range 0x20 {
-		t[c] = stopMeasurement | stopKey
+		t[c] = stopMeasurement | stopKey | stopName
 	}
 	for _, c := range []byte{0x7f, ',', ' '} {
-		t[c] = stopMeasurement | stopKey
+		t[c] = stopMeasurement | stopKey | stopName
 	}
-	t['='] = stopKey
+	t['='] = stopKey | stopName
 	return t
 }()
 
@@ -77,28 +78,45 @@ func (s *lineScanner) escapedToken(d *Decoder, start int, stop uint8) []byte {
 }
 
 // decodeLine reads the line at pos and moves behind it. A quoted text may hold
-// newlines in a datagram.
-func (d *Decoder) decodeLine() {
+// newlines in a datagram. A line that is not line protocol may be of a dialect.
+// It reports false where it has only unpacked the payload.
+func (d *Decoder) decodeLine() bool {
 	start := d.pos
+	if !d.Accept.Has(FormatLine) {
+		return d.decodeDialect(0, "")
+	}
 	s := lineScanner{buf: d.buf, pos: start, end: d.end()}
-	d.msg.Format = FormatLine
+	d.begin(FormatLine)
 	at, msg := d.scanLine(&s)
 	if msg != "" {
-		d.fail(FormatLine, at, msg)
-		d.skipLine()
-		d.msg.Raw = bytes.TrimSuffix(d.buf[start:d.pos], []byte{'\r'})
-		return
+		return d.decodeDialect(at, msg)
 	}
 	d.msg.Raw = d.buf[start:s.pos]
 	d.advance(FormatLine, s.pos)
 	d.skipLine()
+	return true
+}
+
+// refuseLine refuses the line at pos for what scanLine has found at the place.
+func (d *Decoder) refuseLine(f Format, at int, msg string) {
+	start := d.pos
+	d.fail(f, at, msg)
+	d.skipLine()
+	d.msg.Raw = bytes.TrimSuffix(d.buf[start:d.pos], []byte{'\r'})
 }
 
 // scanLine reads measurement, tags, fields and time. On failure it returns the
 // place and what is wrong there.
 func (d *Decoder) scanLine(s *lineScanner) (int, string) {
 	at := s.pos
-	measurement := s.token(d, stopMeasurement)
+	measurement := s.token(d, stopName)
+	if s.pos < s.end && s.buf[s.pos] == '=' {
+		if d.arePairs() {
+			return at, "a measurement name is missing"
+		}
+		s.pos = at
+		measurement = s.token(d, stopMeasurement)
+	}
 	if len(measurement) == 0 {
 		return at, "a measurement name is missing"
 	}

@@ -17,26 +17,42 @@ const (
 	FormatSenML
 	FormatCBOR
 	FormatSenMLCBOR
+	FormatStatsD
+	FormatGraphite
+	FormatTopic
+	FormatTasmota
+	FormatZigbee2MQTT
+	FormatTeleplot
+	FormatPairs
+	FormatCSV
+	FormatSyslog
+	FormatRTL433
+	FormatShelly
+	FormatESPHome
+	FormatCollectd
+	FormatGzip
+
+	lastFormat = FormatGzip
 )
 
 // binary reports whether the format is not text and so has no lines.
-func (f Format) binary() bool { return f == FormatCBOR || f == FormatSenMLCBOR }
+func (f Format) binary() bool {
+	return f == FormatCBOR || f == FormatSenMLCBOR || f == FormatESPHome || f == FormatCollectd || f == FormatGzip
+}
 
-// String returns the format's name as it stands in labels and in the inspector.
+// String returns the format's name as it stands in labels, in settings and in
+// the inspector.
 func (f Format) String() string {
-	switch f {
-	case FormatLine:
-		return "line"
-	case FormatJSON:
-		return "json"
-	case FormatSenML:
-		return "senml"
-	case FormatCBOR:
-		return "cbor"
-	case FormatSenMLCBOR:
-		return "senml-cbor"
+	if f == 0 || f > lastFormat {
+		return "unknown"
 	}
-	return "unknown"
+	return [...]string{
+		FormatLine: "line", FormatJSON: "json", FormatSenML: "senml", FormatCBOR: "cbor", FormatSenMLCBOR: "senml-cbor",
+		FormatStatsD: "statsd", FormatGraphite: "graphite", FormatTopic: "topic", FormatTasmota: "tasmota",
+		FormatZigbee2MQTT: "zigbee2mqtt", FormatTeleplot: "teleplot", FormatPairs: "kv", FormatCSV: "csv",
+		FormatSyslog: "syslog", FormatRTL433: "rtl_433", FormatShelly: "shelly", FormatESPHome: "esphome",
+		FormatCollectd: "collectd", FormatGzip: "gzip",
+	}[f]
 }
 
 // Message is one line, object or record as the device sent it: decoded, not yet
@@ -51,6 +67,7 @@ type Message struct {
 	HasSeq bool
 	Ack    bool // the device asks for an answer
 	Fields []Field
+	Line   int // of the payload, from 1, where the message begins; 0 in CBOR
 	// Raw is the text or the item the message was read from.
 	Raw []byte
 }
@@ -85,10 +102,21 @@ func boolValue(b bool) Value {
 // SyntaxError says where a payload is not what its format demands.
 type SyntaxError struct {
 	Format Format
+	Fault  Fault
 	Line   int // from 1; the lines of CBOR items do not count
-	Byte   int // from 1, within the line; within the payload in CBOR
+	Byte   int // from 1, within the line; within the payload in a binary format
 	Msg    string
 }
+
+// Fault is the kind of a SyntaxError.
+type Fault uint8
+
+// The faults.
+const (
+	Malformed Fault = iota
+	Oversized       // unpacked, the payload exceeds its bound
+	Encrypted       // the payload is sealed or signed with a key that is not known here
+)
 
 func (e *SyntaxError) Error() string {
 	if e.Format.binary() {

@@ -46,6 +46,12 @@ func (d *Decoder) beginText(tk tokens, f Format) bool {
 // nextElement reads the next element of the open array. It reports false at the
 // array's end.
 func (d *Decoder) nextElement() bool {
+	if d.array.dialect == FormatTeleplot {
+		return d.nextTeleplot()
+	}
+	if d.array.dialect == FormatCollectd {
+		return d.nextCollectd()
+	}
 	var tk tokens = &d.json
 	f := FormatJSON
 	if d.array.cbor {
@@ -75,7 +81,7 @@ func (d *Decoder) nextElement() bool {
 
 // readElement reads the object at pos, whose opening has been read.
 func (d *Decoder) readElement(tk tokens, f Format) {
-	d.msg.Format = f
+	d.begin(f)
 	r := objectReader{d: d, tk: tk}
 	d.path = d.path[:0]
 	var ok bool
@@ -88,6 +94,7 @@ func (d *Decoder) readElement(tk tokens, f Format) {
 		d.giveUp(tk, f)
 		return
 	}
+	r.finish()
 	d.msg.Raw = d.buf[d.pos:tk.behind()]
 	if r.bad != "" {
 		d.fail(f, r.badAt, r.bad)
@@ -173,6 +180,8 @@ func probeSenML(tk tokens) bool {
 type objectReader struct {
 	d     *Decoder
 	tk    tokens
+	shape objectShape
+	radio radioName
 	bad   string
 	badAt int
 }
@@ -208,8 +217,11 @@ func (r *objectReader) members(outermost bool) bool {
 		}
 		t := r.tk.next()
 		done, ok := false, true
-		if outermost {
+		if outermost && r.shape == shapePlain {
 			done, ok = r.reserved(name, t)
+		}
+		if r.shape != shapePlain {
+			done, ok = r.shaped(name, t, outermost)
 		}
 		if !done {
 			ok = r.descend(name, t)
@@ -278,11 +290,17 @@ func (r *objectReader) reserved(name []byte, t token) (done, ok bool) {
 	m := &r.d.msg
 	var good bool
 	switch string(name) {
+	case "Time", "src":
+		r.reshape(name, t)
+		return false, true
 	case "device":
 		m.Device, good = deviceName(r.d, t)
 	case "time":
 		if m.Time, good = timeOf(t); t.kind == tokenText {
 			m.Time, good = timeOfRFC3339(t.text)
+		}
+		if !good && r.reshape(name, t) {
+			return false, true
 		}
 	case "seq":
 		good = t.kind == tokenNumber && t.value.Kind == device.KindInt && int64(t.value.Bits) >= 0

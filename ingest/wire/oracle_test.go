@@ -154,7 +154,7 @@ func FuzzLineOracle(f *testing.F) {
 			return
 		}
 		e, peerErr := readPeer(peer)
-		var d Decoder
+		d := Decoder{Accept: Native}
 		d.Reset(in, false)
 		if !d.Next() {
 			t.Fatal("no message")
@@ -209,7 +209,7 @@ func TestLineDifferences(t *testing.T) {
 			if _, err := readPeer(peer); (err == nil) != c.peer {
 				t.Errorf("the peer says %v", err)
 			}
-			var d Decoder
+			d := Decoder{Accept: Native}
 			d.Reset([]byte(c.in), c.lines)
 			d.Next()
 			if _, err := d.Message(); (err == nil) != c.our {
@@ -271,7 +271,7 @@ func FuzzJSONOracle(f *testing.F) {
 			return // encoding/json replaces what is not UTF-8; here the text is refused on admission
 		}
 		text := slices.Concat([]byte(`{"a":`), in, []byte{'}'})
-		var d Decoder
+		d := Decoder{Accept: Native}
 		d.Reset(text, false)
 		if !d.Next() {
 			t.Fatal("no message")
@@ -422,7 +422,7 @@ func FuzzCBOR(f *testing.F) {
 		case n == 0:
 			return
 		}
-		var d Decoder
+		d := Decoder{Accept: Native}
 		d.Reset(in[:n], false)
 		if !d.Next() {
 			t.Fatal("no message")

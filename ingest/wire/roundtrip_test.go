@@ -45,7 +45,7 @@ type reading struct {
 // ack of the last of its lines.
 func admitted(t *testing.T, in []byte, lines bool) (out []reading, seq uint64, hasSeq, ack bool) {
 	t.Helper()
-	var d Decoder
+	d := Decoder{Accept: Native}
 	d.Reset(in, lines)
 	for d.Next() {
 		m, err := d.Message()

@@ -17,7 +17,31 @@ const (
 	Milli
 	Micro
 	Nano
+	Minute // these two are never told by the size
+	Hour
 )
+
+// ParsePrecision reads the unit of times as InfluxDB's clients name it: n or ns,
+// u, µ or us, ms, s, m, h. Empty is Ago, which leaves it to the size.
+func ParsePrecision(s string) (Unit, bool) {
+	switch s {
+	case "":
+		return Ago, true
+	case "n", "ns":
+		return Nano, true
+	case "u", "\u00b5", "\u03bc", "us": // the micro sign, and the letter mu
+		return Micro, true
+	case "ms":
+		return Milli, true
+	case "s":
+		return Second, true
+	case "m":
+		return Minute, true
+	case "h":
+		return Hour, true
+	}
+	return 0, false
+}
 
 // Time is a moment as the device wrote it: Int plus Frac billionths.
 type Time struct {
@@ -71,9 +95,24 @@ func (t Time) At(now device.Time) device.Time {
 		return device.Time(t.Int*1000 + int64(t.Frac)/1_000_000)
 	case Micro:
 		return device.Time(t.Int)
-	case Nano:
+	case Nano, Minute, Hour:
 	}
 	return device.Time(t.Int / 1000)
+}
+
+// As returns the moment with the number counted in u, whatever its size, if u is
+// not Ago and it was not a text. One outside of the years 1677 to 2262 becomes the
+// epoch, which no clock shows.
+func (t Time) As(u Unit) Time {
+	if u == Ago || t.Text || !t.Set {
+		return t
+	}
+	at, ok := t.In(u)
+	if !ok {
+		at = 0
+	}
+	seconds := floorDiv(int64(at), 1_000_000)
+	return Time{Int: seconds, Frac: int32(int64(at)-seconds*1_000_000) * 1000, Set: true, Text: true}
 }
 
 // maxMicros64 is how far a moment may be from 1970 so that its nanoseconds fit
@@ -91,6 +130,10 @@ func (t Time) In(u Unit) (device.Time, bool) {
 		micros, frac = 1_000_000, int64(t.Frac)/1000
 	case Milli:
 		micros, frac = 1000, int64(t.Frac)/1_000_000
+	case Minute:
+		micros, frac = 60_000_000, int64(t.Frac)*60/1000
+	case Hour:
+		micros, frac = 3_600_000_000, int64(t.Frac)*3600/1000
 	case Nano:
 		n = floorDiv(n, 1000)
 	case Micro, Ago:
@@ -147,7 +190,7 @@ func timeOfFloat(f float64) (Time, bool) {
 		steps = 1e6
 	case Milli:
 		steps = 1e3
-	case Micro, Nano:
+	case Micro, Nano, Minute, Hour:
 	}
 	frac := int32(math.Round((f-whole)*steps) * (1e9 / steps))
 	return t.add(Time{Frac: frac}), true

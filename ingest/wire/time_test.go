@@ -67,6 +67,50 @@ func TestTimeAt(t *testing.T) {
 	}
 }
 
+// A number counted in a unit that is said is what it says, however small.
+func TestTimeAs(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		unit string
+		want device.Time
+	}{
+		{"0", "", testNow},
+		{"90", "s", 90e6},
+		{"1764000000", "s", 1_764_000_000e6},
+		{"1764000000", "ms", 1_764_000e6},
+		{"1764000000123", "ms", 1_764_000_000_123e3},
+		{"1764000000123456", "u", 1_764_000_000_123_456},
+		{"1764000000123456", "us", 1_764_000_000_123_456},
+		{"1764000000123456", "\u00b5", 1_764_000_000_123_456},
+		{"1764000000123456", "\u03bc", 1_764_000_000_123_456},
+		{"1764000000123456789", "n", 1_764_000_000_123_456},
+		{"1764000000123456789", "ns", 1_764_000_000_123_456},
+		{"29400000", "m", 1_764_000_000e6},
+		{"490000", "h", 1_764_000_000e6},
+		{"-1", "h", -3600e6},
+		{"-1", "ns", -1},
+		{"9223372036854775807", "h", 0},
+		{"2026-11-23T10:00:00Z", "h", 1_795_428_000e6},
+	} {
+		at, ok := ParseTime([]byte(c.in))
+		unit, known := ParsePrecision(c.unit)
+		if !ok || !known {
+			t.Fatalf("%q in %q: time %v, unit %v", c.in, c.unit, ok, known)
+		}
+		if got := at.As(unit).At(testNow); got != c.want {
+			t.Errorf("%s in %q: %d, want %d", c.in, c.unit, got, c.want)
+		}
+	}
+	if at := (Time{}).As(Hour); at.Set {
+		t.Error("no time becomes one")
+	}
+	for _, s := range []string{"S", "d", "sec", " s", "0", "\xb5"} {
+		if _, ok := ParsePrecision(s); ok {
+			t.Errorf("%q is taken", s)
+		}
+	}
+}
+
 func TestTimeIn(t *testing.T) {
 	for _, c := range []struct {
 		in   string
@@ -94,6 +138,15 @@ func TestTimeIn(t *testing.T) {
 		{"-9223372036854775000", Nano, -9_223_372_036_854_775, true},
 		{"-9223372036854775807", Nano, 0, false},
 		{"1970-01-01T00:00:01.5Z", Second, 1_500_000, true},
+		{"29400000", Minute, 1_764_000_000_000_000, true},
+		{"1.5", Minute, 90_000_000, true},
+		{"153722867", Minute, 9_223_372_020_000_000, true},
+		{"153722868", Minute, 0, false},
+		{"490000", Hour, 1_764_000_000_000_000, true},
+		{"-0.5", Hour, -1_800_000_000, true},
+		{"2562047", Hour, 9_223_369_200_000_000, true},
+		{"2562048", Hour, 0, false},
+		{"-9223372036854775808", Hour, 0, false},
 	} {
 		at, ok := ParseTime([]byte(c.in))
 		if !ok {

@@ -382,3 +382,33 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A message tells the line that it begins on.
+func TestMessageLine(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		lines    bool
+		want     []int
+	}{
+		{"lines", "t v=1\n\n# no\nt v=\nt v=3", false, []int{1, 4, 5}},
+		{"a text with a newline", "t v=\"a\nb\"\nt v=2\n", false, []int{1, 3}},
+		{"objects", "\n{\"a\":1}\n{\"a\":2}", true, []int{2, 3}},
+		{"an object over lines", "{\n\"a\":1\n}\n{\"b\":2}", false, []int{1, 4}},
+		{"an array over lines", "[\n{\"a\":1},\n5,\n{\"b\":\n2}, {\"c\":nope}\n]", false, []int{2, 3, 4, 5}},
+		{"SenML", "[{\"n\":\"d/a\",\"v\":1},\n{\"n\":\"d/b\",\"v\":2}]", false, []int{1, 2}},
+		{"CBOR", "\x82\xa1\x61a\x01\xa1\x61b\x02", false, []int{0, 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var d Decoder
+			d.Reset([]byte(c.in), c.lines)
+			var got []int
+			for d.Next() {
+				m, _ := d.Message()
+				got = append(got, m.Line)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error("(-want +got):\n", diff)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -36,15 +37,6 @@ type Catalog interface {
 	Devices() []device.Info
 	Device(id device.ID) (device.Info, bool)
 	Series(sel device.Selector) []device.SeriesInfo
-}
-
-// Facts are what the socket side knows of a device. Address is empty when it has
-// not sent since the start.
-type Facts struct {
-	Address    string
-	Transport  string
-	ClockWrong bool
-	Duplicates int64
 }
 
 // Refused is a payload that was refused.
@@ -90,27 +82,34 @@ type Config struct {
 	Readings Readings
 	History  History
 	Catalog  Catalog
-	// Facts and Refused ask the socket side.
-	Facts   func(device.ID) Facts
-	Refused func() []Refused // newest first
-	About   func() About
+	// Presence, Waiting, Limits and Refused ask the socket side.
+	Presence func(device.ID) device.Presence
+	Waiting  func() []Waiting
+	Limits   func() Limits
+	Refused  func() []Refused // newest first
+	About    func() About
 	// Importer takes imports.
 	Importer Importer
+	// Writer takes what devices write.
+	Writer Writer
 	// Snapshot takes a snapshot for a backup.
 	Snapshot func(context.Context) (Snapshot, error)
 	Usage    func(context.Context) (Usage, error)
+	Registry Registry
 	// Now is the wall clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// API serves the paths below /api/v1/.
+// API serves the paths below /api/v1/, and those of InfluxDB's API.
 type API struct {
 	cfg       Config
 	mux       *http.ServeMux
 	work      work
 	imports   chan struct{} // one for each that runs
 	snapshots snapshots
+	crowd     crowd // of writes
+	writes    writeCounts
 }
 
 // New returns the API.
@@ -128,22 +127,26 @@ func New(cfg Config) *API {
 		"/api/v1/readings/count": a.count,
 		"/api/v1/history":        a.history,
 		"/api/v1/refused":        a.refused,
+		"/api/v1/limits":         a.limits,
 		"/api/v1/stats":          a.stats,
 		"/api/v1/backup":         a.backup,
 	} {
 		a.mux.HandleFunc(path, get(handle))
 	}
 	a.mux.HandleFunc("/api/v1/import", a.importRows)
+	a.mux.HandleFunc("/api/v1/write", a.writeHandler(sayNaru))
+	a.handleInflux()
 	a.mux.HandleFunc("GET /api/v1/backup/{id}/{name}", a.backupFile)
 	a.mux.HandleFunc("DELETE /api/v1/backup/{id}", a.endBackup)
+	a.routeRegistry()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		push.Refuse(w, http.StatusNotFound, "no such resource")
 	})
 	return a
 }
 
-// Close ends imports, which are answered with what was taken, and backups. It
-// comes before the store stops committing.
+// Close ends imports, which are answered with what was taken, backups, and writes
+// whose body is not whole; what is being written is waited for. It comes before the store stops committing.
 func (a *API) Close() {
 	a.work.close()
 	for _, id := range a.snapshots.ids() {
@@ -175,22 +178,39 @@ type millis device.Time
 
 func (m millis) MarshalJSON() ([]byte, error) { return device.Time(m).AppendMillis(nil), nil }
 
+func (m *millis) UnmarshalJSON(b []byte) error {
+	var ms float64
+	if err := json.Unmarshal(b, &ms); err != nil {
+		return err
+	}
+	*m = millis(math.Round(ms * 1000))
+	return nil
+}
+
 // rawValue is a value in the contract's form.
 type rawValue device.Value
 
 func (v rawValue) MarshalJSON() ([]byte, error) { return device.Value(v).AppendJSON(nil), nil }
 
 type deviceJSON struct {
-	ID         device.ID    `json:"id"`
-	Series     int          `json:"series"`
-	Readings   int64        `json:"readings"`
-	Time       millis       `json:"time"`
-	Received   millis       `json:"received"`
-	Address    string       `json:"address,omitempty"`
-	Transport  string       `json:"transport,omitempty"`
-	Clock      string       `json:"clock"`
-	Duplicates int64        `json:"duplicates"`
-	Metrics    []seriesJSON `json:"metrics,omitempty"`
+	ID       device.ID    `json:"id"`
+	Series   int          `json:"series"`
+	Readings int64        `json:"readings"`
+	Time     millis       `json:"time"`
+	Received millis       `json:"received"`
+	Metrics  []seriesJSON `json:"metrics,omitempty"`
+
+	presence device.Presence
+}
+
+// MarshalJSON puts what the socket side knows beside what the store does.
+func (d deviceJSON) MarshalJSON() ([]byte, error) {
+	type stored deviceJSON
+	text, err := json.Marshal(stored(d))
+	if err != nil {
+		return nil, err
+	}
+	return append(d.presence.AppendMembers(append(text[:len(text)-1], ',')), '}'), nil
 }
 
 type seriesJSON struct {
@@ -207,14 +227,9 @@ type lastJSON struct {
 }
 
 func (a *API) describe(i device.Info) deviceJSON {
-	f := a.cfg.Facts(i.ID)
-	clock := "ok"
-	if f.ClockWrong {
-		clock = "wrong"
-	}
 	return deviceJSON{
 		ID: i.ID, Series: i.Series, Readings: i.Count, Time: millis(i.LastTime), Received: millis(i.LastReceived),
-		Address: f.Address, Transport: f.Transport, Clock: clock, Duplicates: f.Duplicates,
+		presence: a.cfg.Presence(i.ID),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,11 +145,28 @@ func sample(t testing.TB) *store {
 func config(s *store, log io.Writer) Config {
 	return Config{
 		Readings: s, History: sampleSums(), Catalog: s,
-		Facts: func(id device.ID) Facts {
+		Presence: func(id device.ID) device.Presence {
 			if id == "gh1" {
-				return Facts{Address: "192.168.1.20", Transport: "udp", ClockWrong: true, Duplicates: 3}
+				return device.Presence{
+					ID: id, Name: "Glass \"house\"", State: device.Late, Since: device.TimeOf(now), Heard: device.TimeOf(now), Interval: 10 * time.Second,
+					Addr: netip.MustParseAddr("192.168.1.20"), Transport: "udp", Guarded: true, ClockWrong: true, Skew: -1500 * time.Millisecond, Skewed: true,
+					Expected: 300, Lost: 1, Duplicates: 3, Limited: 2, Battery: device.Gauge{Metric: "battery", Value: 87.5}, RSSI: device.Gauge{Metric: "wifi.rssi", Value: -67},
+				}
 			}
-			return Facts{}
+			return device.Presence{}
+		},
+		Registry: &registry{all: map[device.ID]*device.Registration{}},
+		Waiting: func() []Waiting {
+			return []Waiting{{
+				ID: "new", Address: "192.168.1.21", Transport: "udp", First: device.TimeOf(now), Last: device.TimeOf(now) + 1500, Messages: 2,
+				Values: []WaitingValue{{"temp", device.TimeOf(now), device.Int(21)}, {"door", device.TimeOf(now), device.Bool(true)}},
+			}}
+		},
+		Limits: func() Limits {
+			return Limits{
+				Admission: "approve", Devices: Limit{3, 10_000}, Series: Limit{7, 100_000}, Readings: RateLimit{10_000, 50_000}, NewSeries: RateLimit{1000, -1},
+				Refused: map[string]int64{"rate": 5, "credential": 0},
+			}
 		},
 		Refused: func() []Refused {
 			return []Refused{
@@ -211,6 +229,8 @@ func TestAnswers(t *testing.T) {
 		{"about.json", "/api/v1/about", "", asJSON},
 		{"devices.json", "/api/v1/devices", "", asJSON},
 		{"device.json", "/api/v1/devices/gh1", "", asJSON},
+		{"registry.json", "/api/v1/registry", "", asJSON},
+		{"limits.json", "/api/v1/limits", "", asJSON},
 		{"series.json", "/api/v1/series", "", asJSON},
 		{"series_narrow.json", "/api/v1/series?device=shed*&metric=d*", "", asJSON},
 		{"series_none.json", "/api/v1/series?device=nobody", "", asJSON},

@@ -1,7 +1,7 @@
 // Package api answers questions about what is stored, over HTTP: devices,
 // series, readings and their count, and series summed up over time. It takes
-// imports, gives the files of the store to backups, and tells what the store
-// takes.
+// writes, also in the manner of InfluxDB's clients, and imports, gives the files
+// of the store to backups, and tells what the store takes.
 //
 // Answers with readings are streamed from the store in the order of their
 // offsets and take constant memory; summed-up series are streamed one by one.

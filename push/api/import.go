@@ -1,15 +1,12 @@
 package api
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/naru-telemetry/naru/push"
 )
 
 const (
@@ -80,13 +77,10 @@ func (a *API) importRows(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
-	body := &importBody{ctx: ctx, r: r.Body, conn: http.NewResponseController(w)}
-	stop := context.AfterFunc(ctx, body.interrupt)
-	defer stop()
+	body := newBody(ctx, w, r, readTimeout)
 	done, err := a.importFrom(ctx, r, body)
-	// What waits for the connection to close must not run into the deadline.
-	if clearErr := body.conn.SetReadDeadline(time.Time{}); err == nil {
-		err = clearErr
+	if closeErr := body.close(); err == nil {
+		err = closeErr
 	}
 	if deadlineErr := body.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); deadlineErr != nil {
 		return // nobody can be told
@@ -103,38 +97,21 @@ func (a *API) importRows(w http.ResponseWriter, r *http.Request) {
 	reply(w, done)
 }
 
-// closeUnread keeps the server from waiting for the rest of the body before it
-// answers.
-func closeUnread(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
-
-func refuseUnread(w http.ResponseWriter, status int, msg string) {
-	closeUnread(w)
-	push.Refuse(w, status, msg)
-}
-
-func (a *API) importFrom(ctx context.Context, r *http.Request, body *importBody) (Imported, error) {
+func (a *API) importFrom(ctx context.Context, r *http.Request, body *body) (Imported, error) {
 	q := r.URL.Query()
 	o := ImportOptions{Format: q.Get("format"), Device: q.Get("device"), Precision: q.Get("precision")}
 	if o.Format == "" {
 		o.Format = formatOfType(r.Header.Get("Content-Type"))
 	}
-	var rows io.Reader = body
-	switch encoding := r.Header.Get("Content-Encoding"); encoding {
-	case "", "identity":
-	case "gzip":
-		z, err := gzip.NewReader(body)
-		if err != nil {
-			return Imported{}, &InputError{"the body is not gzip: " + err.Error()}
-		}
-		rows = z
-	default:
-		return Imported{}, &InputError{"want a body without encoding, or gzip"}
+	rows, err := body.unpacked(r)
+	if err != nil {
+		return Imported{}, err
 	}
 	return a.cfg.Importer.Import(ctx, rows, o)
 }
 
 // importStatus returns the status of the answer, and puts the reason into it.
-func (a *API) importStatus(ctx context.Context, body *importBody, err error, done *Imported) int {
+func (a *API) importStatus(ctx context.Context, body *body, err error, done *Imported) int {
 	var bad *InputError
 	switch {
 	case err == nil:
@@ -154,15 +131,16 @@ func (a *API) importStatus(ctx context.Context, body *importBody, err error, don
 	return http.StatusInternalServerError
 }
 
-func isGzip(err error) bool {
-	return errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF)
+// mediaType returns a Content-Type without its parameters, in small letters.
+func mediaType(contentType string) string {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(media))
 }
 
 // formatOfType returns the format that a media type tells; empty for one that
 // tells none.
 func formatOfType(contentType string) string {
-	media, _, _ := strings.Cut(contentType, ";")
-	switch strings.ToLower(strings.TrimSpace(media)) {
+	switch mediaType(contentType) {
 	case "text/csv":
 		return "csv"
 	case "application/x-ndjson", "application/json", "application/senml+json":
@@ -170,30 +148,3 @@ func formatOfType(contentType string) string {
 	}
 	return ""
 }
-
-// importBody is the body of an import. A client that sends nothing for long, or
-// the end of ctx, ends it.
-type importBody struct {
-	ctx  context.Context //nolint:containedctx // the body lives as long as the request
-	r    io.Reader
-	conn *http.ResponseController
-	err  error // other than io.EOF
-}
-
-func (b *importBody) Read(p []byte) (int, error) {
-	err := b.conn.SetReadDeadline(time.Now().Add(readTimeout))
-	if b.ctx.Err() != nil {
-		err = context.Cause(b.ctx)
-	}
-	n := 0
-	if err == nil {
-		n, err = b.r.Read(p)
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.err = err
-	}
-	return n, err
-}
-
-// interrupt ends a Read that waits.
-func (b *importBody) interrupt() { _ = b.conn.SetReadDeadline(time.Now()) }

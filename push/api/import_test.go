@@ -72,6 +72,7 @@ func TestImport(t *testing.T) {
 		{name: "gzip", body: packed("a\nb\nc\n"), header: map[string]string{"Content-Encoding": "gzip"}, status: 200, want: `{"imported":3,"refused":[],"refused_total":0}`},
 		{name: "no gzip", body: "a\n", header: map[string]string{"Content-Encoding": "gzip"}, status: 400, want: `{"imported":0,"refused":[],"refused_total":0,"error":"the body is not gzip: unexpected EOF"}`},
 		{name: "half of gzip", body: packed("a\nb\nc\n")[:20], header: map[string]string{"Content-Encoding": "gzip"}, status: 400, want: `{"imported":3,"refused":[],"refused_total":0,"error":"the body broke off"}`},
+		{name: "damaged gzip", body: packed("a\n")[:10] + "\xff\xff\xff\xff", header: map[string]string{"Content-Encoding": "gzip"}, status: 400, want: `{"imported":0,"refused":[],"refused_total":0,"error":"the body broke off"}`},
 		{name: "an encoding that nobody knows", header: map[string]string{"Content-Encoding": "br"}, status: 400, want: `{"imported":0,"refused":[],"refused_total":0,"error":"want a body without encoding, or gzip"}`},
 		{name: "an option that nobody knows", query: "?format=bad", status: 400, want: `{"imported":0,"refused":[],"refused_total":0,"error":"format: want csv, ndjson or line, not \"bad\""}`},
 		{

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -47,8 +48,19 @@ func New(cfg Config) *Guard {
 	return &Guard{token: sha256.Sum256([]byte(cfg.Token)), locked: cfg.Token == "", origins: cfg.Origins}
 }
 
+// manner is how the clients of some paths give the token and take a refusal.
+type manner struct {
+	token  func(r *http.Request) string
+	secret []string // parameters that nobody behind sees
+	deny   func(w http.ResponseWriter, r *http.Request, status int, msg string)
+}
+
+var plain = manner{plainToken, []string{"token"}, denyPlain}
+
 // Wrap returns a handler that passes to next what may pass.
-func (g *Guard) Wrap(next http.Handler) http.Handler {
+func (g *Guard) Wrap(next http.Handler) http.Handler { return g.wrap(next, &plain) }
+
+func (g *Guard) wrap(next http.Handler, m *manner) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get("Origin")
 		foreign := origin != "" && !sameOrigin(origin, r.Host)
@@ -61,18 +73,18 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			foreign = false
 		}
 		if foreign && (changes(r) || r.Header.Get("Upgrade") != "") {
-			deny(w, http.StatusForbidden, "this origin may not use the API")
+			m.deny(w, r, http.StatusForbidden, "this origin may not use the API")
 			return
 		}
 		switch {
 		case fromHere(r):
-			next.ServeHTTP(w, withoutToken(r))
-		case !g.valid(r):
-			g.denied(w, r)
+			next.ServeHTTP(w, without(r, m.secret))
+		case !g.valid(m.token(r)):
+			m.deny(w, r, http.StatusUnauthorized, "the access token is missing or wrong")
 		case wantsPage(r) && r.URL.Query().Has("token"):
 			keepInCookie(w, r)
 		default:
-			next.ServeHTTP(w, withoutToken(r))
+			next.ServeHTTP(w, without(r, m.secret))
 		}
 	})
 }
@@ -108,9 +120,9 @@ func loopbackHost(host string) bool {
 	return err == nil && a.Unmap().IsLoopback()
 }
 
-// valid reports whether the request carries the token: in the header
+// plainToken returns the token that the request carries: in the header
 // Authorization, in the query or in the cookie.
-func (g *Guard) valid(r *http.Request) bool {
+func plainToken(r *http.Request) string {
 	token := r.URL.Query().Get("token")
 	if scheme, rest, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok &&
 		(strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Token")) {
@@ -121,18 +133,24 @@ func (g *Guard) valid(r *http.Request) bool {
 			token = c.Value
 		}
 	}
+	return token
+}
+
+func (g *Guard) valid(token string) bool {
 	got := sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(got[:], g.token[:]) == 1 && !g.locked
 }
 
-// withoutToken returns the request without the token in its address, so that
-// nobody behind can log it.
-func withoutToken(r *http.Request) *http.Request {
+// without returns the request without these parameters in its address, so that
+// nobody behind can log them.
+func without(r *http.Request, secret []string) *http.Request {
 	q := r.URL.Query()
-	if !q.Has("token") {
+	if !slices.ContainsFunc(secret, q.Has) {
 		return r
 	}
-	q.Del("token")
+	for _, name := range secret {
+		q.Del(name)
+	}
 	u := *r.URL
 	u.RawQuery = q.Encode()
 	out := r.WithContext(r.Context()) // a shallow copy
@@ -196,10 +214,12 @@ func keepInCookie(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-func (g *Guard) denied(w http.ResponseWriter, r *http.Request) {
-	if !wantsPage(r) {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="naru"`)
-		deny(w, http.StatusUnauthorized, "the access token is missing or wrong")
+func denyPlain(w http.ResponseWriter, r *http.Request, status int, msg string) {
+	if status != http.StatusUnauthorized || !wantsPage(r) {
+		if status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="naru"`)
+		}
+		deny(w, status, `{"error":"`+msg+`"}`)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -209,8 +229,8 @@ func (g *Guard) denied(w http.ResponseWriter, r *http.Request) {
 }
 
 // deny answers with one of our own fixed texts.
-func deny(w http.ResponseWriter, status int, msg string) {
+func deny(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(`{"error":"` + msg + `"}` + "\n"))
+	_, _ = w.Write([]byte(body + "\n"))
 }

@@ -168,11 +168,21 @@ type message struct {
 	Reason   string            `json:"reason"`
 	Error    string            `json:"error"`
 	Readings []json.RawMessage `json:"readings"`
+	Device   *struct {
+		ID    string `json:"id"`
+		State string `json:"state"`
+		Clock string `json:"clock"`
+
+		Duplicates int `json:"duplicates"`
+	} `json:"device"`
 }
 
 // String gives the message as "kind cursor …: offsets".
 func (m message) String() string {
 	out := m.Type
+	if m.Device != nil {
+		out += " " + m.Device.ID + " " + m.Device.State
+	}
 	for _, s := range []string{m.Cursor, m.From, m.Reason, m.Error} {
 		if s != "" {
 			out += " " + s

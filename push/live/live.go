@@ -202,14 +202,31 @@ func parse(r *http.Request) (request, error) {
 	if req.wait, err = wait(q.Get("wait")); err != nil {
 		return request{}, err
 	}
+	if req.options.Presence, err = presence(q.Get("presence")); err != nil {
+		return request{}, err
+	}
 	req.technique = technique(r, req.wait)
 	if req.options.After == nil {
 		req.wait = 0 // who asks for the cursor gets it at once
 	}
 	if req.technique < LongPolling {
 		req.options.Limit = 0 // it bounds an answer, and these have none
+	} else {
+		req.options.Presence = false // an answer is one message, and states have no cursor
 	}
 	return req, nil
+}
+
+// presence reads 1 or true, 0 or false; absent is false.
+func presence(s string) (bool, error) {
+	if s == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, errors.New("presence: want 1 or 0")
+	}
+	return on, nil
 }
 
 // after reads the cursor to go on from. What a browser's EventSource says when

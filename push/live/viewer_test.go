@@ -176,7 +176,7 @@ func (v *streamViewer) event() (message, error) {
 		switch {
 		case len(line) == 0 && data != nil:
 			m, err := parseMessage(data)
-			if err == nil && m.Cursor != v.id {
+			if err == nil && m.Cursor != v.id && m.Type != "device" {
 				err = fmt.Errorf("the id is %q, the cursor %q", v.id, m.Cursor)
 			}
 			return m, err

@@ -40,7 +40,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request)
 		o.After = &head
 	}
 	shake := &handshake{ResponseWriter: w}
-	c := &wsViewer{h: h, handover: make(chan struct{}, 1)}
+	c := &wsViewer{h: h, presence: req.options.Presence, handover: make(chan struct{}, 1)}
 	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
 		OriginPatterns:  h.origins,
 		CompressionMode: websocket.CompressionDisabled,
@@ -64,6 +64,7 @@ type wsViewer struct {
 	h        *Handler
 	ws       *websocket.Conn
 	conn     *viewerConn
+	presence bool          // device messages are asked for in the address
 	handover chan struct{} // holds an element while next is not taken
 
 	mu      sync.Mutex // guards following
@@ -233,6 +234,7 @@ func (c *wsViewer) handle(ctx context.Context, kind websocket.MessageType, b []b
 	if err != nil {
 		return errors.New(strings.ToValidUTF8(err.Error(), "\ufffd"))
 	}
+	o.Presence = o.Presence || c.presence
 	if err := c.subscribe(ctx, o); err != nil {
 		if ctx.Err() == nil {
 			c.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
@@ -249,6 +251,8 @@ type subscribeMessage struct {
 	Metric []string `json:"metric"`
 	After  string   `json:"after"`
 	Last   int      `json:"last"`
+
+	Presence bool `json:"presence"`
 }
 
 func parseSubscribe(kind websocket.MessageType, b []byte) (push.Options, error) {
@@ -273,7 +277,7 @@ func parseSubscribe(kind websocket.MessageType, b []byte) (push.Options, error) 
 	if err != nil {
 		return push.Options{}, err
 	}
-	o := push.Options{Selector: sel, Last: m.Last, Subscribed: true}
+	o := push.Options{Selector: sel, Last: m.Last, Subscribed: true, Presence: m.Presence}
 	if m.After != "" {
 		after, err := push.ParseCursor(m.After)
 		if err != nil {

@@ -69,8 +69,8 @@ type Meta struct {
 	End   int64 `json:"end"`
 	// Before is the offset before which everything in a sealed file came.
 	Before uint64 `json:"before,omitempty"`
-	// Replaces are the names of the files whose content this one has. They are
-	// to be deleted.
+	// Replaces are the names of the files whose content this one has, or that
+	// counted no more when it was made. They are to be deleted.
 	Replaces []string `json:"replaces,omitempty"`
 }
 
@@ -221,6 +221,9 @@ func (f *File) SetEnd(end int64) error {
 	}
 	return err
 }
+
+// Unload is boltfile.DB.Unload.
+func (f *File) Unload() error { return f.db.Unload() }
 
 // Finish syncs and closes a file of a sealed kind.
 func (f *File) Finish() error { return errors.Join(f.db.Sync(), f.db.Close()) }

@@ -120,12 +120,15 @@ test('a device page: pause, table', async () => {
   await withPage(naru.url + device, {}, async (page) => {
     const panel = page.locator('.panel[data-metric="climate.temp"]');
     const figures = panel.locator('.figures');
-    const before = await until(() => figures.textContent(), 5000, 'figures');
-    assert.match(before, /min .* avg .* max/);
+    await panel.locator('.chart[data-whole=true]').waitFor();
+    assert.match(await figures.textContent(), /min .* avg .* max/);
     await page.keyboard.press(' ');
     await page.getByRole('button', { name: 'Live', exact: true }).waitFor();
     await page.evaluate(() => new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted))));
     const paused = await figures.textContent();
+    // The page knows the server's clock to half a second.
+    const to = Number(await panel.locator('.chart').getAttribute('data-to'));
+    await until(() => Date.now() > to, 2000, 'time to pass the right edge');
     await naru.udp('climate,device=greenhouse-1 temp=77');
     await page.getByText('1 new').waitFor();
     assert.equal(await figures.textContent(), paused);
@@ -134,7 +137,7 @@ test('a device page: pause, table', async () => {
     await panel.getByRole('button', { name: 'Table' }).click();
     const first = panel.locator('tbody tr').first();
     await until(async () => /77/.test(await first.textContent()), 3000, 'the table');
-    assert.ok((await panel.locator('tbody tr').count()) > 5);
+    assert.ok((await panel.locator('tbody tr').count()) >= 4);
     await accessible(page);
     await page.screenshot({ path: path.join(out, 'device-table.png') });
   });

@@ -102,6 +102,7 @@ export const en = {
     every: 'every reading',
     changes: 'every change',
     share: (step: string) => `${step} each: how long it was on`,
+    on: (percent: string) => `on ${percent} %`,
     partial: 'only the newest: there are too many to load',
     none: 'No readings in this range',
     newest: 'Jump to the newest',

@@ -143,6 +143,18 @@ test('metrics are asked for together, each as closely as it needs', async () => 
   assert.deepEqual(server.take().map((c) => [c.raw, c.metrics]), [[true, ['x', 'y']], [true, ['door', 'mode']]]);
 });
 
+test('an answer that comes before the next request makes part of it needless', async () => {
+  const { server, look } = setting({ x: 1, y: 2 });
+  look(last(hour));
+  await pass(20);
+  const [x] = server.take();
+  look(last(hour)); // still missing
+  look(last(hour), 'y');
+  await x?.answer();
+  await pass(20);
+  assert.deepEqual(server.take().map((c) => c.metrics), [['y']]);
+});
+
 test('while the view moves nothing is asked, but not for long', async () => {
   const { past, server, look } = setting();
   for (let i = 0; i < 6; i++) {

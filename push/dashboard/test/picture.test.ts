@@ -197,6 +197,9 @@ test('a silence much longer than usual is a hole', () => {
     { name: 'none', picture: plain(...every(10, 0)), length: 100, want: [] },
     { name: 'one', picture: plain(...every(10, 0), ...every(10, 1000)), length: 1100, want: [545] },
     { name: 'too small to be seen', picture: plain(...every(10, 0), ...every(10, 200)), length: 100_000, want: [] },
+    { name: 'of readings that come as they like: none', picture: plain(...every(10, 0), ...every(10, 150)), length: 300, want: [] },
+    { name: 'of buckets', picture: { ...plain(...every(10, 0), ...every(10, 150)), step: 10 }, length: 300, want: [120] },
+    { name: 'one empty bucket', picture: { ...plain(...every(10, 0), ...every(10, 110)), step: 10 }, length: 300, want: [] },
     { name: 'two readings', picture: plain([0, 1], [5000, 1]), length: 5000, want: [] },
   ]) {
     const p = withHoles(picture, length);

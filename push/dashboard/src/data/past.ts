@@ -179,7 +179,8 @@ export class Past {
     for (const load of this.#loads) if (!this.#isWanted(load)) this.#drop(load);
     const groups = new Map<string, { want: Want; first: number; last: number; shelves: Shelf[] }>();
     for (const want of this.#wants.values()) {
-      const ks = want.ks.filter((k) => !this.#isLoading(want.shelf, want.level, k));
+      // What was missing when it was looked at may have come since.
+      const ks = want.ks.filter((k) => !this.#isLoading(want.shelf, want.level, k) && !want.shelf.isFresh(want.shelf.tile(want.level, k), Date.now()));
       for (const { first, last } of runs(ks)) {
         // States are denser than numbers and would use up what readings these may have.
         const key = `${want.level.raw && want.shelf.kind} ${want.level.step} ${first} ${last}`;

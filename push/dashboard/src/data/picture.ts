@@ -140,18 +140,19 @@ function sort(p: Picture): void {
   });
 }
 
-/** A silence is a hole when it is so many usual intervals long and this part of the picture. */
-const missed = 8;
+/** A silence is a hole when it is so many usual intervals of buckets or of readings long, and this part of the picture. */
+const missedBuckets = 2.5;
+const missedReadings = 8;
 const visible = 1 / 80;
 
-/** Puts a row of nulls into each silence that is much longer than usual. */
+/** Puts a row of nulls into each silence that is longer than usual. */
 export function withHoles(p: Picture, length: number): Picture {
   const n = p.times.length;
   if (n < 3) return p;
   const apart: number[] = [];
   for (let i = 1; i < n; i++) apart.push((p.times[i] as number) - (p.times[i - 1] as number));
   const usual = apart.toSorted((a, b) => a - b)[apart.length >> 1] as number;
-  const limit = Math.max(missed * usual, 2.5 * p.step, visible * length);
+  const limit = Math.max(usual * (p.step > 0 ? missedBuckets : missedReadings), missedBuckets * p.step, visible * length);
   if (!apart.some((d) => d > limit)) return p;
   const out: Picture = { ...p, times: [], low: [], avg: [], high: [], count: [], begins: [], ends: [] };
   for (let i = 0; i < n; i++) {

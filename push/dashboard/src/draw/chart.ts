@@ -147,7 +147,8 @@ export class ChartCell implements Cell {
         bind: { mousedown: () => () => null, dblclick: () => () => null },
       },
       scales: {
-        x: { time: true, range: () => [this.#range.from, this.#range.to] },
+        // A fraction would put uPlot's marks beside the full minute.
+        x: { time: true, range: () => [Math.floor(this.#range.from), Math.floor(this.#range.to)] },
         y: { range: () => this.#yRange },
       },
       axes: [
@@ -157,7 +158,7 @@ export class ChartCell implements Cell {
           grid: { stroke: () => palette().line, width: 1 },
           space: 34,
           size: (_, labels) => 14 + 7.5 * Math.max(3, ...(labels ?? []).map((l) => l.length)),
-          values: (_u, splits, _axis, _space, apart) => splits.map((v) => mark(v, apart)),
+          values: (_u, splits, _axis, _space, apart) => splits.map((v) => (this.#picture?.times.length ? mark(v, apart) : '')),
         },
       ],
       series: [

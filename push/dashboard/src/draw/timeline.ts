@@ -3,6 +3,7 @@ import type { Past } from '../data/past.ts';
 import type { Picture } from '../data/picture.ts';
 import type { Kind, Series } from '../data/series.ts';
 import { rangeOf, type View } from '../data/view.ts';
+import { s } from '../strings.ts';
 import { widthOf } from './canvas.ts';
 import { number } from './format.ts';
 import type { Cell } from './painter.ts';
@@ -133,11 +134,12 @@ export class TableCell extends SightCell {
     const [begin, end] = [p.begins[i] as number, p.ends[i] as number];
     const when = end > begin ? bucket(begin, end, length) : moment(begin, length);
     if (kind === 'state') {
-      if (end > begin) return [when, `on ${number(avg * 100, 0)} %`, ''];
+      if (end > begin) return [when, s.range.on(number(avg * 100, 0)), ''];
       return [when, words[avg] ?? '', ''];
     }
     if (end === begin) return [when, number(avg, decimals), ''];
-    return [when, number(avg, decimals + 1), `${number(p.low[i] as number, decimals)} – ${number(p.high[i] as number, decimals)}`];
+    const [min, max] = [p.low[i] as number, p.high[i] as number];
+    return [when, number(avg, decimals + 1), min === max ? '' : `${number(min, decimals)} – ${number(max, decimals)}`];
   }
 
   #grow(): HTMLTableRowElement {

@@ -79,9 +79,13 @@ function Trouble({ helm }: { helm: Helm }) {
       {why !== '' && (
         <p class="notice">
           <Icon name="warning" />
-          <span>
-            {isLive.value ? s.range.trouble : s.range.offline} <span class="detail">{why}</span>
-          </span>
+          {isLive.value ? (
+            <span>
+              {s.range.trouble} <span class="detail">{why}</span>
+            </span>
+          ) : (
+            <span>{s.range.offline}</span>
+          )}
         </p>
       )}
     </div>

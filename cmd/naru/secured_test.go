@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const testKey = "000102030405060708090a0b0c0d0e0f"
+
+// dtlsDevice is openssl as a device that says what is written to it.
+type dtlsDevice struct {
+	in  io.WriteCloser
+	out outputBuffer
+}
+
+func startDTLSDevice(t *testing.T, addr string, args ...string) *dtlsDevice {
+	t.Helper()
+	path, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is not installed")
+	}
+	d := &dtlsDevice{}
+	cmd := exec.CommandContext(t.Context(), path, append([]string{"s_client", "-dtls1_2", "-quiet", "-connect", addr}, args...)...)
+	cmd.Stdout, cmd.Stderr = &d.out, &d.out
+	if d.in, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return d
+}
+
+// asks sends a message and waits for its acknowledgement.
+func (d *dtlsDevice) asks(t *testing.T, seq int) {
+	t.Helper()
+	if _, err := fmt.Fprintf(d.in, "climate,seq=%d,ack=1 temp=%d\n", seq, seq); err != nil {
+		t.Fatalf("%v: %s", err, d.out.String())
+	}
+	eventually(t, fmt.Sprint("acknowledgement ", seq), func() bool {
+		return strings.Contains(d.out.String(), fmt.Sprintf(`{"ack":%d}`, seq))
+	})
+}
+
+// TestRestartUnderDTLS: a session goes on when the gateway has been restarted, or
+// killed: the device notices nothing, there is no second handshake, and everything
+// it was acknowledged is there.
+func TestRestartUnderDTLS(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	start := func(udp string) *process {
+		return startProcess(t, "", data, "--udp", udp, "--psk", "gh1="+testKey, "--commit-interval", "10ms")
+	}
+	g := start("127.0.0.1:0")
+	d := startDTLSDevice(t, g.UDP, "-psk_identity", "gh1", "-psk", testKey)
+	seq := 0
+	for _, end := range []string{"terminate", "kill", "kill", "terminate"} {
+		for range 3 {
+			seq++
+			d.asks(t, seq)
+		}
+		eventually(t, "the session to be saved", func() bool { return g.metric(t, "naru_dtls_sessions_kept", "") == 1 })
+		if end == "kill" {
+			g.kill()
+		} else if code := g.terminate(t); code != 0 {
+			t.Fatalf("exit code %d: %s", code, g.output.String())
+		}
+		g = start(g.UDP)
+	}
+	seq++
+	d.asks(t, seq)
+	if n := g.metric(t, "naru_dtls_handshakes_total", ""); n != 0 {
+		t.Errorf("%v handshakes after the restart", n)
+	}
+	if n := g.count(t, "device=gh1&metric=climate.temp"); n != seq {
+		t.Errorf("%d readings are stored, %d were acknowledged", n, seq)
+	}
+}
+
+// TestPSKSetting: what is wrong is told without the key.
+func TestPSKSetting(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"gh1":                       "psk: want id=key, number 1 has no =",
+		"a=" + testKey + ",x":       "psk: want id=key, number 2 has no =",
+		"g h=" + testKey:            `psk: invalid device id "g h": byte 2`,
+		"gh1=0011":                  "psk: gh1: want a key of 16 to 64 bytes in hex",
+		"gh1=" + testKey[:31] + "x": "psk: gh1: want a key of 16 to 64 bytes in hex",
+	} {
+		code, _, stderr := command(t, nil, "serve", "--psk", value)
+		if code != 2 || !strings.Contains(stderr, want) || strings.Contains(stderr, testKey[:31]) {
+			t.Errorf("--psk %s: exit code %d, %s", value, code, stderr)
+		}
+	}
+}
