@@ -253,21 +253,17 @@ func checkDamaged(t *testing.T, dir, name, what string, all []device.Stored, may
 	check := func(more []device.Stored) {
 		t.Helper()
 		got := readAll(t, l, device.Query{})
-		there := map[device.Stored]bool{}
-		for _, r := range got {
-			there[plain(r)] = true
-		}
-		known := map[device.Stored]bool{}
-		for _, r := range append(slices.Clone(all), more...) {
-			known[plain(r)] = true
-			if !there[plain(r)] && !mayLack(&r) {
+		i := 0
+		for _, r := range append(slices.Clone(all), more...) { // both in the order of offsets
+			switch {
+			case i < len(got) && plain(got[i]) == plain(r):
+				i++
+			case !mayLack(&r):
 				t.Fatalf("%+v is lost", r)
 			}
 		}
-		for _, r := range got {
-			if !known[plain(r)] {
-				t.Fatalf("%+v was never appended", r)
-			}
+		if i < len(got) {
+			t.Fatalf("%+v was never appended", got[i])
 		}
 		if n, err := l.Count(t.Context(), device.Query{Selector: everything(t)}); err != nil || n != int64(len(got)) {
 			t.Errorf("Count %d, %v, want %d", n, err, len(got))
