@@ -86,12 +86,12 @@ func TestIdleLog(t *testing.T) {
 	bubble(t, Config{LogAge: time.Hour, FlushAge: 10 * time.Minute}, func(t *testing.T, l *Log) {
 		last := mustAppend(t, l, 10)
 		pass(59 * time.Minute)
-		if l.logFloor != 0 || l.unflushed != 0 {
-			t.Errorf("the log begins behind %d after 59 minutes, %d readings are in no block", l.logFloor, l.unflushed)
+		if floor, unflushed := logState(l); floor != 0 || unflushed != 0 {
+			t.Errorf("the log begins behind %d after 59 minutes, %d readings are in no block", floor, unflushed)
 		}
 		pass(3 * time.Minute)
-		if l.logFloor != last {
-			t.Errorf("the log begins behind %d after 62 minutes, want %d", l.logFloor, last)
+		if floor, _ := logState(l); floor != last {
+			t.Errorf("the log begins behind %d after 62 minutes, want %d", floor, last)
 		}
 		if n, err := l.Count(t.Context(), device.Query{}); n != 10 || err != nil {
 			t.Errorf("%d readings after 62 minutes, %v", n, err)
@@ -102,6 +102,13 @@ func TestIdleLog(t *testing.T) {
 			t.Errorf("%d commits of an empty log", n-commits)
 		}
 	})
+}
+
+// logState returns where the log begins and how many readings are in no block.
+func logState(l *Log) (floor uint64, unflushed int) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.logFloor, l.unflushed
 }
 
 func TestClockGuard(t *testing.T) {
