@@ -84,23 +84,44 @@ func (k *cutChecker) checkTrends(ctx context.Context, l *Log, read []device.Stor
 	return nil
 }
 
+// compareTrends compares each series at its own step: it is an hour where retention
+// has left nothing finer of some time.
 func (k *cutChecker) compareTrends(q device.HistoryQuery, got []device.History, read []device.Stored, exact bool) error {
-	_, step := resolution(int64(q.From), int64(q.To), int64(q.Points), stretch.Readings)
-	if _, hours := resolution(int64(q.From), int64(q.To), int64(q.Points), stretch.ByHour); len(k.gone) > 0 && len(got) > 0 && got[0].Step.Microseconds() == hours {
-		step = hours // all that retention has left of some time
-	}
-	covered := func(r *device.Stored) bool {
-		return r.Time >= q.From && r.Time < q.To && (exact || r.Metric != powercutAgain)
-	}
-	want := sumUp(read, step, covered)
-	most := k.everGiven(read, step, covered)
+	_, fine := resolution(int64(q.From), int64(q.To), int64(q.Points), stretch.Readings)
+	_, coarse := resolution(int64(q.From), int64(q.To), int64(q.Points), stretch.ByHour)
+	coarser := map[device.Series]bool{}
 	var wrong []error
 	for i := range got {
-		h := &got[i]
-		if h.Step.Microseconds() != step {
-			return fmt.Errorf("step %v, want %d µs", h.Step, step)
+		switch step := got[i].Step.Microseconds(); {
+		case step == fine:
+		case step == coarse && len(k.gone) > 0:
+			coarser[got[i].Series] = true
+		default:
+			wrong = append(wrong, fmt.Errorf("step %d µs, want %d", step, fine))
 		}
-		if !exact && h.Metric == powercutAgain {
+	}
+	for _, step := range []int64{fine, coarse} {
+		if step == coarse && len(coarser) == 0 {
+			break
+		}
+		covered := func(r *device.Stored) bool {
+			return r.Time >= q.From && r.Time < q.To && (exact || r.Metric != powercutAgain) &&
+				coarser[keyOf(&r.Reading).Series] == (step != fine)
+		}
+		wrong = append(wrong, k.compareBuckets(step, got, sumUp(read, step, covered), k.everGiven(read, step, covered), exact)...)
+	}
+	if n := len(wrong); n > 3 {
+		wrong = append(wrong[:3], fmt.Errorf("and %d more of %d series", n-3, len(got)))
+	}
+	return errors.Join(wrong...)
+}
+
+// compareBuckets compares the series of a step with what is wanted, or, where
+// retention has taken readings, with most.
+func (k *cutChecker) compareBuckets(step int64, got []device.History, want map[trendKey]*sums, most map[trendKey]int64, exact bool) (wrong []error) {
+	for i := range got {
+		h := &got[i]
+		if h.Step.Microseconds() != step || !exact && h.Metric == powercutAgain {
 			continue
 		}
 		for j, start := range h.Start {
@@ -122,10 +143,7 @@ func (k *cutChecker) compareTrends(q device.HistoryQuery, got []device.History, 
 	for key, w := range want {
 		wrong = append(wrong, fmt.Errorf("%s of %s at %d is not there, want %+v", key.Metric, key.Device, key.start, *w))
 	}
-	if n := len(wrong); n > 3 {
-		wrong = append(wrong[:3], fmt.Errorf("and %d more of %d buckets", n-3, len(got)))
-	}
-	return errors.Join(wrong...)
+	return wrong
 }
 
 func nearly(a, b float64) bool { return math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b)) }
