@@ -24,6 +24,9 @@ var samples = map[string][3]string{
 	"retain-1h":                   {"2h0m0s", "14d", "1y"},
 	"retain-size":                 {"16MiB", "1GiB", "100000000"},
 	"psk":                         {"[a=00112233445566778899aabbccddeeff]", "[b=ffffffffffffffffffffffffffffffff,b=eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee]", "[c=dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd]"},
+	"tls-cert":                    {"a", "b", "c"},
+	"tls-key":                     {"a", "b", "c"},
+	"client-ca":                   {"a", "b", "c"},
 	"receive-buffer":              {"1MiB", "64KiB", "100000"},
 	"idle-timeout":                {"1s", "2m0s", "3h0m0s"},
 	"max-connections":             {"1", "2", "3"},
@@ -43,6 +46,9 @@ var samples = map[string][3]string{
 	"log-level":                   {"debug", "warn", "error"},
 	"log-format":                  {"json", "json", "json"},
 }
+
+// companions are what a setting is of no use without.
+var companions = map[string]string{"tls-cert": "NARU_TLS_KEY", "tls-key": "NARU_TLS_CERT"}
 
 // inTOML writes a value as an operator would.
 func inTOML(f *pflag.Flag, value string) string {
@@ -101,7 +107,11 @@ func TestPrecedence(t *testing.T) {
 				t.Errorf("%s: %v", f.Name, err)
 				continue
 			}
-			if err := s.load(set, c.environ); err != nil {
+			environ := c.environ
+			if other := companions[f.Name]; other != "" && c.want != f.DefValue {
+				environ = append(slices.Clone(environ), other+"=x")
+			}
+			if err := s.load(set, environ); err != nil {
 				t.Errorf("%s: args %q, environment %q: %v", f.Name, c.args, c.environ, err)
 				continue
 			}
