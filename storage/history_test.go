@@ -417,7 +417,7 @@ func TestHistoryRanges(t *testing.T) {
 	l := openLog(t, Config{RetainAge: -1})
 	var rs []device.Reading
 	for i := range 60 {
-		at := device.Time(begin + i*10*s)
+		at := begin + device.Time(i*10*s)
 		rs = append(
 			rs,
 			device.Reading{Device: "d", Metric: "n", Time: at, Value: device.Int(int64(i))},
