@@ -16,6 +16,9 @@ import (
 // at work together; the keeper flushes and seals all the time. No answer lacks
 // anything that was there before it was asked for.
 func TestConcurrentHistory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where the processor is emulated")
+	}
 	const appenders, batches, size = 3, 100, 40
 	l := openLog(t, Config{Period: time.Hour, RetainAge: 90 * time.Minute, LogAge: -1, MaxUnflushed: 4000, MaxPending: 2000})
 	l.files.most = 2 // they are closed and opened all the time

@@ -287,6 +287,9 @@ func everything(t *testing.T) device.Selector {
 // TestFlippedBits flips bits all over the file. Whatever they hit, opening
 // ends in a working log, and no reading comes back changed.
 func TestFlippedBits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where the processor is emulated")
+	}
 	dir, all := sound(t)
 	good, err := os.ReadFile(hotPath(dir))
 	if err != nil {

@@ -149,6 +149,9 @@ func checkAtRest(t *testing.T, l *Log, all []device.Reading) int {
 
 // TestShapesAtRest stores sets of shapes that the data at hand do not have.
 func TestShapesAtRest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where the processor is emulated")
+	}
 	const n = 30_000
 	begin := device.Time(490_000 * 3600e6)
 	rng := rand.New(rand.NewPCG(51, 52))

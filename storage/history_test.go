@@ -349,6 +349,9 @@ func (p *past) pick() device.Selector {
 // TestHistoryAgainstSums does random things to a log and compares what History
 // says after each with sums over the readings.
 func TestHistoryAgainstSums(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where the processor is emulated")
+	}
 	for name, c := range map[string]struct {
 		keep  time.Duration
 		skip  time.Duration // how long at most nothing is measured between two steps

@@ -284,6 +284,9 @@ func TestRetainClock(t *testing.T) {
 // TestRetainSize fills a store far beyond what it may take: readings leave first,
 // then minutes, then hours, the oldest first, and it never takes more for long.
 func TestRetainSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where the processor is emulated")
+	}
 	t.Parallel()
 	s := newLeaving(t, Config{Period: time.Hour, RetainAge: -1, LogSize: minLogSize, LogAge: -1, PeriodSize: 256 << 10})
 	const most = 3 << 20 // less than one may ask for

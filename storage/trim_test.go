@@ -11,6 +11,9 @@ import (
 // bound, nothing is lost, and a series that fell silent keeps its last reading,
 // over a reopening too.
 func TestLogSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long where the processor is emulated")
+	}
 	cfg := Config{Dir: t.TempDir(), LogSize: minLogSize}
 	old := device.Reading{Device: "silent", Metric: "m", Time: 1, Received: 2, Value: mustText(t, "last words")}
 	check := func(t *testing.T, l *Log, n int) {
