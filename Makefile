@@ -60,7 +60,7 @@ go-test:
 arm-test:
 	@if command -v qemu-arm >/dev/null; then \
 	  echo "GOARCH=arm GOARM=6 go test -short ./storage/..."; \
-	  GOARCH=arm GOARM=6 CGO_ENABLED=0 go test -short -shuffle=on -timeout 10m -exec "qemu-arm -cpu arm1176" ./storage/...; \
+	  GOARCH=arm GOARM=6 CGO_ENABLED=0 go test -short -shuffle=on -timeout 30m -exec "qemu-arm -cpu arm1176" ./storage/...; \
 	else \
 	  echo "qemu-arm is not installed (Debian package qemu-user): the store is not tested on ARM."; \
 	fi
