@@ -11,13 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/naru-telemetry/naru/push/api"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 const (
@@ -193,7 +193,7 @@ func (b *backupFolder) save() error {
 	if err == nil {
 		err = os.Rename(b.path(manifestFile)+arriving, b.path(manifestFile))
 	}
-	return errors.Join(err, syncFolder(b.dir))
+	return errors.Join(err, boltfile.SyncDir(b.dir))
 }
 
 // arrive writes the file that is to get this path under a name of its own, until
@@ -213,17 +213,6 @@ func arrive(path string, write func(io.Writer) error) (sum string, err error) {
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" { // where a folder cannot be synced
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // missing returns what of the files must be copied: all but the sealed ones that
@@ -276,7 +265,7 @@ func (b *backupFolder) take(ctx context.Context, s api.Snapshot, missing []api.F
 		}
 		arrived = arrived[:len(arrived)-1]
 	}
-	if err := syncFolder(b.dir); err != nil {
+	if err := boltfile.SyncDir(b.dir); err != nil {
 		return err
 	}
 	b.settle(all, sums)
@@ -334,7 +323,7 @@ func (b *backupFolder) clean(before manifest) error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, syncFolder(b.dir))...)
+	return errors.Join(append(errs, boltfile.SyncDir(b.dir))...)
 }
 
 // countingWriter counts into a progress.

@@ -175,11 +175,17 @@ func get(tb testing.TB, url string, header ...string) string {
 	return body
 }
 
-// fetch makes a request with a connection of its own. header holds names and
-// values in turn.
+// fetch gets over HTTP. header holds names and values in turn.
 func fetch(tb testing.TB, url string, header ...string) (status int, body string, got http.Header) {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, url, nil)
+	return request(tb, http.MethodGet, url, nil, header...)
+}
+
+// request makes a request with a connection of its own. header holds names and
+// values in turn.
+func request(tb testing.TB, method, url string, body io.Reader, header ...string) (status int, answer string, got http.Header) {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), method, url, body)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/naru-telemetry/naru/push/api"
 	"github.com/naru-telemetry/naru/storage"
+	"github.com/naru-telemetry/naru/storage/boltfile"
 )
 
 type folderOptions struct {
@@ -123,7 +124,7 @@ func (b *backupFolder) putBack(ctx context.Context, to string, shown *progress) 
 		}
 		arrived = arrived[:len(arrived)-1]
 	}
-	return damaged, errors.Join(syncFolder(to), syncFolder(filepath.Dir(filepath.Clean(to))))
+	return damaged, errors.Join(boltfile.SyncDir(to), boltfile.SyncDir(filepath.Dir(filepath.Clean(to))))
 }
 
 // contextReader is a reader that ends with a context.

@@ -22,27 +22,7 @@ import (
 // post writes over HTTP. header holds names and values in turn.
 func post(tb testing.TB, url, body string, header ...string) (status int, answer string, got http.Header) {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, url, strings.NewReader(body))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		if header[i] == "Host" {
-			req.Host = header[i+1]
-		}
-		req.Header.Set(header[i], header[i+1])
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	resp, err := client.Do(req)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return resp.StatusCode, string(b), resp.Header
+	return request(tb, http.MethodPost, url, strings.NewReader(body), header...)
 }
 
 // stored returns the readings of a device as "metric=value", with the time in
