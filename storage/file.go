@@ -257,11 +257,9 @@ func (l *Log) adoptKin(meta *bolt.Bucket) error {
 func (l *Log) loadOffsets(tx *bolt.Tx, meta *bolt.Bucket) error {
 	last := max(l.durable.Load(), l.floor)
 	for _, p := range l.shelf.periods {
-		for _, v := range []*volume{p.sealed, p.cold} {
-			if v != nil {
-				for _, r := range v.devices {
-					last = max(last, r.maxOffset, r.done)
-				}
+		for _, v := range p.volumes() {
+			for _, r := range v.devices {
+				last = max(last, r.maxOffset, r.done)
 			}
 		}
 	}

@@ -188,8 +188,8 @@ func (f *flusher) known(v *volume, number uint32, name device.ID) (known stretch
 	return known, err
 }
 
-// note brings what the file says of the device up to the readings ts; diff is
-// how many more of each series there are now.
+// note brings what the file says of the device up to the readings ts, whose series
+// rollUp has put there; diff is how many more of each there are now.
 func (f *flusher) note(known *stretch.Device, d *deviceState, ts []track, diff replaced) {
 	known.Done = max(known.Done, d.flushing.last)
 	lo, hi := timesOf(ts)
@@ -199,18 +199,12 @@ func (f *flusher) note(known *stretch.Device, d *deviceState, ts []track, diff r
 	}
 	known.MinTime, known.MaxTime = min(known.MinTime, lo), max(known.MaxTime, hi)
 	known.MinOffset, known.MaxOffset = min(known.MinOffset, first), max(known.MaxOffset, last)
-	for i := range ts {
-		at, ok := findSeries(known, ts[i].id)
-		if !ok {
-			known.Series = slices.Insert(known.Series, at, stretch.Series{ID: ts[i].id})
-		}
-	}
+	f.log.mu.RLock()
+	defer f.log.mu.RUnlock()
 	for i := range known.Series {
 		s := &known.Series[i]
 		s.Count += diff[s.ID]
-		f.log.mu.RLock()
 		s.Metric = f.log.cat.names[s.ID-1].Metric
-		f.log.mu.RUnlock()
 	}
 }
 

@@ -180,11 +180,8 @@ func (p *picture) extents() map[uint32]timeRange {
 	p.log.mu.RLock()
 	defer p.log.mu.RUnlock()
 	for i := range p.periods {
-		for _, v := range []*volume{p.periods[i].sealed, p.periods[i].cold} {
+		for _, v := range p.periods[i].volumes() {
 			for number := range all {
-				if v == nil {
-					break
-				}
 				if r := v.devices[number]; r != nil && r.count > 0 {
 					include(number, r.minTime, r.maxTime)
 				}

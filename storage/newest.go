@@ -44,9 +44,9 @@ func (l *Log) newestOf(ctx context.Context, d *deviceState, missing bitmap) erro
 	}
 	var places []place
 	for _, p := range l.shelf.periods {
-		for _, v := range []*volume{p.sealed, p.cold} {
-			if v != nil && v.devices[d.number] != nil {
-				places = append(places, place{v, v.devices[d.number]})
+		for _, v := range p.volumes() {
+			if r := v.devices[d.number]; r != nil {
+				places = append(places, place{v, r})
 			}
 		}
 	}

@@ -53,9 +53,7 @@ func (o *openFiles) acquire(v *volume) (*stretch.File, error) {
 			v.users--
 			return nil, err
 		}
-		v.users++ // adopt may close what nobody uses
 		o.adopt(v, f)
-		v.users--
 	}
 	o.tick++
 	v.used = o.tick

@@ -161,12 +161,8 @@ func (p *picture) freshOf(number uint32) []*unblocked {
 
 // layers returns where the readings of a device in a period are, what is in no
 // block included, the first to be replaced first.
-func (p *picture) layers(s *period, number uint32) (ls []layer) {
-	for _, v := range []*volume{s.sealed, s.cold} {
-		if v != nil {
-			ls = append(ls, layer{file: v})
-		}
-	}
+func (p *picture) layers(s *period, number uint32) []layer {
+	ls := s.layers()
 	for _, u := range p.freshOf(number) {
 		if u.minTime < s.end && u.maxTime >= s.start {
 			ls = append(ls, layer{tracks: u.tidied()})

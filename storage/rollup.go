@@ -33,6 +33,15 @@ func (r *roller) add(t int64, x float64) {
 	r.out.include(n, x, x, x, 1)
 }
 
+// addTrack adds the numbers of a track.
+func (r *roller) addTrack(t *track) {
+	for i, v := range t.values {
+		if x, ok := v.Number(); ok {
+			r.add(t.times[i], x)
+		}
+	}
+}
+
 // include adds what is summed up elsewhere to the ith bucket.
 func (t *track) include(i int, lo, hi, sum float64, count int64) {
 	t.min[i], t.max[i] = min(t.min[i], lo), max(t.max[i], hi)
@@ -46,11 +55,7 @@ func finite(x float64) float64 { return min(max(x, -math.MaxFloat64), math.MaxFl
 // rollTrack returns the rollups of a track of readings. Texts have none.
 func rollTrack(t *track, length int64) track {
 	r := roller{out: track{id: t.id}, length: length}
-	for i, v := range t.values {
-		if x, ok := v.Number(); ok {
-			r.add(t.times[i], x)
-		}
-	}
+	r.addTrack(t)
 	return r.out
 }
 
@@ -74,11 +79,7 @@ func rollAll(ctx context.Context, s *sweep, length int64) (out []track, err erro
 				byID[t.id] = r
 				order = append(order, r)
 			}
-			for k, v := range t.values {
-				if x, ok := v.Number(); ok {
-					r.add(t.times[k], x)
-				}
-			}
+			r.addTrack(t)
 		}
 	}
 	for _, r := range order {
@@ -92,13 +93,10 @@ func rollAll(ctx context.Context, s *sweep, length int64) (out []track, err erro
 
 // dense reports whether the rollups of a track pay, by tier.
 func dense(t *track) (d [stretch.Tiers]bool) {
+	var seen tally
+	seen.add(t)
 	for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-		r := rollTrack(t, tier.Length())
-		n := 0
-		for _, c := range r.counts {
-			n += int(c)
-		}
-		d[tier] = n > 0 && n >= perBucket*len(r.times)
+		d[tier] = seen.pays(tier)
 	}
 	return d
 }
@@ -220,16 +218,13 @@ func (f *flusher) rollTier(ctx context.Context, w *coldWrite, p *period, v *volu
 	}
 	sums := addUp(old, fresh)
 	if first <= prior { // late ones
-		layers := []layer{{file: v}}
-		if p.sealed != nil {
-			layers = []layer{{file: p.sealed}, {file: v}}
-		}
+		layers := p.layers()
+		all := slices.Concat(layers, []layer{{tracks: readings}})
 		for _, run := range touched(readings, prior, length) {
 			before, err := rollAll(ctx, f.log.newSweep(known.Number, stretch.Readings, layers, want, run.from, run.to), length)
 			if err != nil {
 				return err
 			}
-			all := slices.Concat(layers, []layer{{tracks: readings}})
 			after, err := rollAll(ctx, f.log.newSweep(known.Number, stretch.Readings, all, want, run.from, run.to), length)
 			if err != nil {
 				return err

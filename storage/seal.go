@@ -66,11 +66,9 @@ func (l *Log) coldPeriods() (cold []*period, newest int64) {
 	defer l.mu.RUnlock()
 	newest = math.MinInt64
 	for _, p := range l.shelf.periods {
-		for _, v := range []*volume{p.cold, p.sealed} {
-			if v != nil {
-				for _, r := range v.devices {
-					newest = max(newest, r.maxTime)
-				}
+		for _, v := range p.volumes() {
+			for _, r := range v.devices {
+				newest = max(newest, r.maxTime)
 			}
 		}
 		if p.cold != nil {

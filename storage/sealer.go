@@ -131,27 +131,25 @@ func (s *sealer) create(kind stretch.Kind, start, end int64, olds ...*volume) (*
 func (s *sealer) writeReadings(ctx context.Context) error {
 	var olds []*volume
 	for _, p := range s.periods {
-		for _, v := range []*volume{p.sealed, p.cold} {
-			if v != nil {
-				olds = append(olds, v)
-			}
-		}
+		olds = append(olds, p.volumes()...)
 	}
 	start, end := s.bounds()
 	var err error
 	if s.raw, err = s.create(stretch.Raw, start, end, olds...); err != nil {
 		return err
 	}
-	known, err := s.log.devicesOf(olds...)
-	if err != nil {
-		return err
-	}
+	known := map[uint32]*stretch.Device{}
 	for _, p := range s.periods {
-		part, err := s.log.devicesOf(p.sealed, p.cold)
+		part, err := s.log.devicesOf(p.volumes()...)
 		if err != nil {
 			return err
 		}
 		s.parts = append(s.parts, part)
+		for _, d := range part {
+			d := *d
+			d.Series = slices.Clone(d.Series)
+			addDevice(known, &d)
+		}
 	}
 	s.diff = map[uint32]int64{}
 	s.unrolled = map[uint32][stretch.Tiers][]track{}
@@ -212,15 +210,8 @@ func (s *sealer) bounds() (start, end int64) {
 func (l *Log) devicesOf(vs ...*volume) (map[uint32]*stretch.Device, error) {
 	all := map[uint32]*stretch.Device{}
 	for _, v := range vs {
-		if v == nil {
-			continue
-		}
 		err := l.eachDevice(v, func(d *stretch.Device) error {
-			if known := all[d.Number]; known != nil {
-				joinDevices(known, d)
-			} else {
-				all[d.Number] = d
-			}
+			addDevice(all, d)
 			return nil
 		})
 		if err != nil {
@@ -228,6 +219,16 @@ func (l *Log) devicesOf(vs ...*volume) (map[uint32]*stretch.Device, error) {
 		}
 	}
 	return all, nil
+}
+
+// addDevice puts d, which it may change later, among the devices, joined with what
+// is known of it there.
+func addDevice(all map[uint32]*stretch.Device, d *stretch.Device) {
+	if known := all[d.Number]; known != nil {
+		joinDevices(known, d)
+	} else {
+		all[d.Number] = d
+	}
 }
 
 // joinDevices adds the series of other to d, and the counts of those it has. What
@@ -252,7 +253,7 @@ func joinDevices(d, other *stretch.Device) {
 func (s *sealer) readingsOf(ctx context.Context, d *stretch.Device) error {
 	var layers []layer
 	for _, p := range s.periods {
-		layers = append(layers, s.log.readingLayers(p)...)
+		layers = append(layers, p.layers()...)
 	}
 	start, end := s.bounds()
 	sw := s.log.newSweep(d.Number, stretch.Readings, layers, nil, start, end)
@@ -291,14 +292,13 @@ func (s *sealer) readingsOf(ctx context.Context, d *stretch.Device) error {
 	return s.rollMissing(ctx, d, seen)
 }
 
-// readingLayers returns where the readings of a period are on disk.
-func (l *Log) readingLayers(p *period) (layers []layer) {
-	for _, v := range []*volume{p.sealed, p.cold} {
-		if v != nil {
-			layers = append(layers, layer{file: v})
-		}
+// layers returns where the readings of a period are on disk, the first to be
+// replaced first.
+func (p *period) layers() (ls []layer) {
+	for _, v := range p.volumes() {
+		ls = append(ls, layer{file: v})
 	}
-	return layers
+	return ls
 }
 
 // tally counts the readings of a series and the buckets that they are in.
@@ -323,6 +323,11 @@ func (t *tally) add(of *track) {
 			}
 		}
 	}
+}
+
+// pays reports whether the rollups of a tier are worth their room.
+func (t *tally) pays(tier stretch.Tier) bool {
+	return t.numbers > 0 && t.numbers >= perBucket*t.buckets[tier]
 }
 
 func (s *sealer) putDevice(d *stretch.Device) error {

@@ -60,8 +60,7 @@ func (s *sealer) rollMissing(ctx context.Context, d *stretch.Device, seen map[ui
 		s.diff[series.ID] += t.count
 		series.Count = t.count
 		for tier := stretch.ByMinute; int(tier) < stretch.Tiers; tier++ {
-			b := t.buckets[tier]
-			if !series.Rolled[tier] && (b == 0 || t.numbers < perBucket*b || b*len(d.Series) > newlyRolled) {
+			if !series.Rolled[tier] && (!t.pays(tier) || t.buckets[tier]*len(d.Series) > newlyRolled) {
 				continue
 			}
 			series.Rolled[tier] = true
@@ -81,7 +80,7 @@ func (s *sealer) rollMissing(ctx context.Context, d *stretch.Device, seen map[ui
 				continue
 			}
 			wanted := newBitmap(ids, int(slices.Max(ids)))
-			sw := s.log.newSweep(d.Number, stretch.Readings, s.log.readingLayers(p), wanted, p.start, p.end)
+			sw := s.log.newSweep(d.Number, stretch.Readings, p.layers(), wanted, p.start, p.end)
 			more, err := rollAll(ctx, sw, stretch.Tier(tier).Length())
 			if err != nil {
 				return err
@@ -117,7 +116,9 @@ func (s *sealer) writeTier(ctx context.Context, tier stretch.Tier, start, end in
 		if p.cold != nil {
 			colds = append(colds, p.cold)
 		}
-		named = append(named, p.sealed) // of which rollups may begin
+		if p.sealed != nil {
+			named = append(named, p.sealed) // of which rollups may begin
+		}
 	}
 	fresh, err := l.devicesOf(colds...)
 	if err != nil || !s.anyRolled(tier, fresh) {

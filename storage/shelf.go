@@ -27,6 +27,12 @@ type period struct {
 	unrolled bool
 }
 
+// volumes returns the files with the readings of the period, that which counts
+// where both have one last.
+func (p *period) volumes() []*volume {
+	return slices.DeleteFunc([]*volume{p.sealed, p.cold}, func(v *volume) bool { return v == nil })
+}
+
 // uncovered reports whether the sealed file of a period has rollups that are in no
 // file.
 func (s *shelf) uncovered(p *period) bool {
@@ -92,11 +98,7 @@ func (s *shelf) covering(t int64) (int, bool) {
 // volumes returns all files.
 func (s *shelf) volumes() (all []*volume) {
 	for _, p := range s.periods {
-		for _, v := range []*volume{p.sealed, p.cold} {
-			if v != nil {
-				all = append(all, v)
-			}
-		}
+		all = append(all, p.volumes()...)
 	}
 	for _, t := range s.tiers {
 		all = append(all, t...)
@@ -111,7 +113,8 @@ func (s *shelf) done(number uint32, t int64) (offset uint64) {
 	if !ok {
 		return 0
 	}
-	for _, v := range []*volume{s.periods[i].sealed, s.periods[i].cold} {
+	p := s.periods[i]
+	for _, v := range []*volume{p.sealed, p.cold} { // without allocating: opening asks for every reading
 		if v == nil {
 			continue
 		}

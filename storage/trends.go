@@ -178,10 +178,7 @@ func (c *coverage) has(tier stretch.Tier) bool {
 func (h *trends) coverage() (all []coverage, err error) {
 	for i := range h.periods {
 		c := coverage{period: &h.periods[i], from: map[uint32]stretch.Tier{}}
-		for _, v := range []*volume{c.sealed, c.cold} {
-			if v == nil {
-				continue
-			}
+		for _, v := range c.volumes() {
 			err := h.log.look(v, func(tx stretch.Tx) error {
 				d, err := h.log.deviceIn(tx, v, h.number)
 				if err != nil {
