@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -325,11 +326,11 @@ func TestRestoreDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := strings.Index(string(text), "0123456789")
-	if at < 0 {
+	// A page of the file that has become free may hold the text once more.
+	if !bytes.Contains(text, []byte("0123456789")) {
 		t.Fatal("the text is not in the file")
 	}
-	text[at] ^= 0x40
+	text = bytes.ReplaceAll(text, []byte("0123456789"), []byte("p123456789"))
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
