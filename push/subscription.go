@@ -8,8 +8,20 @@ import (
 	"github.com/naru-telemetry/naru/device"
 )
 
-// ErrClosed is what Next returns when the feed is closed and all is delivered.
-var ErrClosed = errors.New("push: the feed is closed")
+var (
+	// ErrClosed is what Next returns when the feed is closed and all is delivered.
+	ErrClosed = errors.New("push: the feed is closed")
+	// ErrBehind is what PollLive returns when what comes next is no longer in memory.
+	ErrBehind = errors.New("push: the subscription is behind what is in memory")
+)
+
+// Waker is told that a subscription has something to deliver.
+type Waker interface {
+	// Wake is called once for each Arm. head is the offset at which the subscriptions
+	// that are woken together are to stop, for PollLive; 0: where there is nothing
+	// more. It must not block, nor call the subscription.
+	Wake(head uint64)
+}
 
 // MaxLast bounds the readings of each series that a viewer may begin with.
 const MaxLast = 1000
@@ -41,9 +53,13 @@ type Subscription struct {
 	topic   *topic
 	cursor  uint64
 	limit   int
+	memory  bool     // the history is not to be read
 	pending []*Frame // to be delivered before anything behind cursor
 	live    bool     // cursor was the head a moment ago: what came since is gathered
-	wake    chan uint64
+	wake    signal   // of Next
+
+	waker   Waker // of who is told; set by the first Arm
+	waiting bool  // it stands in topic.waiting; guarded by topic.mu
 
 	presence bool   // device messages are asked for,
 	known    uint64 // and delivered, or pending, up to this version
@@ -52,7 +68,7 @@ type Subscription struct {
 // Subscribe returns a subscription; ctx bounds the reading of its snapshot.
 // Close it after use.
 func (f *Feed) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
-	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit), wake: make(chan uint64, 1)}
+	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit)}
 	if s.limit <= 0 {
 		s.limit = frameReadings
 	}
@@ -131,15 +147,15 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 			return frame, err
 		}
 	}
+	if s.wake == nil {
+		s.wake = make(signal, 1)
+	}
 	for {
 		select {
 		case <-s.wake: // left over from a wait that was given up
 		default:
 		}
-		s.topic.wait(s.cursor, s.wake)
-		if s.presence {
-			s.feed.presences.wait(s.known, s.wake)
-		}
+		s.Arm(s.wake)
 		select {
 		case head := <-s.wake:
 			if s.presence {
@@ -156,17 +172,48 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 	}
 }
 
-// unwait takes the registrations of Next back.
-func (s *Subscription) unwait() {
-	s.topic.unwait(s.wake)
+// signal wakes Next.
+type signal chan uint64
+
+// Wake implements Waker.
+func (w signal) Wake(head uint64) {
+	select {
+	case w <- head:
+	default: // woken already
+	}
+}
+
+// Arm has w woken, always the same w, when there is something to deliver or the
+// feed is closed; that may be before Arm returns. Who is armed already stays so.
+func (s *Subscription) Arm(w Waker) {
+	if s.waker == nil {
+		s.waker = w
+	}
+	s.topic.wait(s)
 	if s.presence {
-		s.feed.presences.unwait(s.wake)
+		s.feed.presences.wait(s)
+	}
+}
+
+// unwait takes the registrations of Arm back.
+func (s *Subscription) unwait() {
+	s.topic.unwait(s)
+	if s.presence {
+		s.feed.presences.unwait(s)
 	}
 }
 
 // Poll returns the next message, or nil when there is none at present. ctx
 // bounds the search in the history.
 func (s *Subscription) Poll(ctx context.Context) (*Frame, error) { return s.poll(ctx, 0) }
+
+// PollLive is Poll from memory, up to the offset upTo when that lies ahead. It
+// never waits for a disk: ErrBehind says that Poll is needed.
+func (s *Subscription) PollLive(upTo uint64) (*Frame, error) {
+	s.memory = true
+	defer func() { s.memory = false }()
+	return s.poll(context.Background(), upTo)
+}
 
 // poll is Poll, but stops at the offset upTo when it lies ahead.
 func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
@@ -207,6 +254,8 @@ func (s *Subscription) find(ctx context.Context, upTo uint64) (*Frame, error) {
 		var frame *Frame
 		var err error
 		switch {
+		case w.below && s.memory:
+			return nil, ErrBehind
 		case w.below:
 			frame, err = s.recall(ctx, b)
 		case len(w.chunks) > 0:

@@ -31,7 +31,7 @@ type topic struct {
 	complete uint64
 
 	mu       sync.Mutex // guards following
-	waiting  []chan<- uint64
+	waiting  []*Subscription
 	lastWake time.Time
 	timer    *time.Timer // made when first needed
 	armed    bool        // timer runs: readings are gathered
@@ -186,25 +186,26 @@ func (t *topic) gathered() {
 func (t *topic) wakeLocked(now time.Time) {
 	t.lastWake = now
 	head := t.feed.head.Load()
-	for i, w := range t.waiting {
-		select {
-		case w <- head:
-		default: // woken already
-		}
+	for i, s := range t.waiting {
+		s.waiting = false
+		s.waker.Wake(head)
 		t.waiting[i] = nil
 	}
 	t.waiting = t.waiting[:0]
 }
 
-// wait registers wake to be sent to when there is something behind cursor; when
+// wait registers s to be woken when there is something behind its cursor; when
 // there is already, as soon as the gathering time is over.
-func (t *topic) wait(cursor uint64, wake chan<- uint64) {
+func (t *topic) wait(s *Subscription) {
 	t.feed.mu.RLock()
-	ready, closed := t.newest > cursor, t.feed.closed
+	ready, closed := t.newest > s.cursor, t.feed.closed
 	t.mu.Lock() // before the feed is unlocked, so that no reading slips between
 	t.feed.mu.RUnlock()
 	defer t.mu.Unlock()
-	t.waiting = append(t.waiting, wake)
+	if !s.waiting {
+		s.waiting = true
+		t.waiting = append(t.waiting, s)
+	}
 	switch {
 	case closed:
 		t.wakeLocked(time.Now())
@@ -214,10 +215,11 @@ func (t *topic) wait(cursor uint64, wake chan<- uint64) {
 }
 
 // unwait takes the registration back.
-func (t *topic) unwait(wake chan<- uint64) {
+func (t *topic) unwait(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i := slices.Index(t.waiting, wake); i >= 0 {
+	if i := slices.Index(t.waiting, s); i >= 0 {
+		s.waiting = false
 		last := len(t.waiting) - 1
 		t.waiting[i], t.waiting[last] = t.waiting[last], nil
 		t.waiting = t.waiting[:last]
