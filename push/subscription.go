@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/naru-telemetry/naru/device"
 )
@@ -29,6 +31,7 @@ const MaxLast = 1000
 // Options say what a subscription begins with.
 type Options struct {
 	Selector device.Selector
+	Policy   Policy
 	// After is where to go on; nil means from now.
 	After *Cursor
 	// Last asks for the newest readings of each series, at most MaxLast, when
@@ -53,10 +56,13 @@ type Subscription struct {
 	topic   *topic
 	cursor  uint64
 	limit   int
-	memory  bool     // the history is not to be read
-	pending []*Frame // to be delivered before anything behind cursor
-	live    bool     // cursor was the head a moment ago: what came since is gathered
-	wake    signal   // of Next
+	memory  bool      // the history is not to be read
+	every   bool      // messages are some time apart
+	latest  bool      // of each series only the newest is delivered
+	band    *deadband // nil: what does not change is delivered too
+	pending []*Frame  // to be delivered before anything behind cursor
+	live    bool      // cursor was the head a moment ago: what came since is gathered
+	wake    signal    // of Next
 
 	waker   Waker // of who is told; set by the first Arm
 	waiting bool  // it stands in topic.waiting; guarded by topic.mu
@@ -68,11 +74,14 @@ type Subscription struct {
 // Subscribe returns a subscription; ctx bounds the reading of its snapshot.
 // Close it after use.
 func (f *Feed) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
-	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit)}
+	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit), latest: o.Policy.Latest, every: o.Policy.Every > 0}
+	if o.Policy.Changes {
+		s.band = &deadband{width: o.Policy.Deadband}
+	}
 	if s.limit <= 0 {
 		s.limit = frameReadings
 	}
-	s.topic = f.join(o.Selector)
+	s.topic = f.join(o.Selector, o.Policy)
 	f.subs.Add(1)
 	if err := s.begin(ctx, o); err != nil {
 		s.Close()
@@ -118,6 +127,7 @@ func (s *Subscription) snapshot(ctx context.Context, n, limit int) error {
 		rs = rs[:s.limit]
 		head = rs[s.limit-1].Offset
 	}
+	rs = slices.DeleteFunc(rs, func(r device.Stored) bool { return !s.passes(&r) })
 	b := s.feed.builder()
 	defer s.feed.release(b)
 	s.pending = append(s.pending, s.build(rs, head, b))
@@ -207,8 +217,9 @@ func (s *Subscription) unwait() {
 // bounds the search in the history.
 func (s *Subscription) Poll(ctx context.Context) (*Frame, error) { return s.poll(ctx, 0) }
 
-// PollLive is Poll from memory, up to the offset upTo when that lies ahead. It
-// never waits for a disk: ErrBehind says that Poll is needed.
+// PollLive is Poll for who is armed, and woken with upTo, or 0 when he was not: what
+// comes behind upTo, or too soon after the last message, waits for the next waking.
+// It never waits for a disk: ErrBehind says that Poll is needed.
 func (s *Subscription) PollLive(upTo uint64) (*Frame, error) {
 	s.memory = true
 	defer func() { s.memory = false }()
@@ -228,7 +239,10 @@ func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if frame := s.topic.shared(s.cursor, s.limit); frame != nil {
+	if s.memory && upTo == 0 && s.live && !s.feed.ended() {
+		return nil, nil
+	}
+	if frame := s.shared(); frame != nil {
 		s.cursor = frame.Cursor.Offset
 		return s.deliver(frame), nil
 	}
@@ -237,6 +251,15 @@ func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
 		return nil, err
 	}
 	return s.deliver(frame), nil
+}
+
+// shared returns the frame that another subscriber has built from this cursor. What
+// a deadband lets pass is nobody else's.
+func (s *Subscription) shared() *Frame {
+	if s.band != nil {
+		return nil
+	}
+	return s.topic.shared(s.cursor, s.limit)
 }
 
 // find builds the next frame and shares it. It returns nil when there is nothing
@@ -255,6 +278,7 @@ func (s *Subscription) find(ctx context.Context, upTo uint64) (*Frame, error) {
 		var err error
 		switch {
 		case w.below && s.memory:
+			s.live = false
 			return nil, ErrBehind
 		case w.below:
 			frame, err = s.recall(ctx, b)
@@ -269,13 +293,18 @@ func (s *Subscription) find(ctx context.Context, upTo uint64) (*Frame, error) {
 			return nil, err
 		}
 		if frame != nil {
-			s.topic.share(from, s.limit, frame)
+			if s.band == nil {
+				s.topic.share(from, s.limit, frame)
+			}
 			return frame, nil
 		}
 	}
 }
 
 func (s *Subscription) deliver(f *Frame) *Frame {
+	if s.every && f.Readings > 0 {
+		s.topic.delivered(time.Now())
+	}
 	s.live = f.live || f.aside && s.live
 	s.feed.frames.Add(1)
 	s.feed.deliveries.Add(int64(f.Readings))
@@ -290,9 +319,12 @@ func (s *Subscription) scan(w *window, upTo uint64, b *frameBuilder) *Frame {
 		last = min(last, upTo)
 	}
 	end := min(last, w.base+uint64(len(w.chunks))*chunkSize-1)
-	if w.known {
+	switch {
+	case s.latest:
+		s.conflate(w, end, b)
+	case w.known:
 		s.pick(w, end, b)
-	} else {
+	default:
 		s.search(w, end, b)
 	}
 	if b.readings == 0 {
@@ -310,7 +342,7 @@ func (s *Subscription) search(w *window, end uint64, b *frameBuilder) {
 		at := s.cursor + 1 - w.base
 		c, i := w.chunks[at/chunkSize], int(at%chunkSize)
 		s.cursor++
-		if r := &c.readings[i]; s.topic.sel.Match(r.Device, r.Metric) {
+		if r := &c.readings[i]; s.topic.sel.Match(r.Device, r.Metric) && s.passes(r) {
 			b.add(c.encoded(i))
 		}
 	}
@@ -322,8 +354,44 @@ func (s *Subscription) pick(w *window, end uint64, b *frameBuilder) {
 		if offset > end {
 			break
 		}
-		at := offset - w.base
-		b.add(w.chunks[at/chunkSize].encoded(int(at % chunkSize)))
+		if c, i := w.at(offset); s.passes(&c.readings[i]) {
+			b.add(c.encoded(i))
+		}
+		if b.readings == s.limit {
+			s.cursor = offset
+			return
+		}
+	}
+	s.cursor = end
+}
+
+// passes reports whether the reading is not left out for having changed too little.
+func (s *Subscription) passes(r *device.Stored) bool { return s.band == nil || s.band.passes(r) }
+
+// conflate adds the newest reading of each series up to end, and moves the cursor
+// like search.
+func (s *Subscription) conflate(w *window, end uint64, b *frameBuilder) {
+	wanted := w.wanted
+	if !w.known {
+		wanted = nil
+		for offset := s.cursor + 1; offset <= end; offset++ {
+			c, i := w.at(offset)
+			if r := &c.readings[i]; s.topic.sel.Match(r.Device, r.Metric) {
+				wanted = append(wanted, offset)
+			}
+		}
+	}
+	if i := slices.IndexFunc(wanted, func(offset uint64) bool { return offset > end }); i >= 0 {
+		wanted = wanted[:i]
+	}
+	for _, offset := range newest(wanted, func(offset uint64) *device.Stored {
+		c, i := w.at(offset)
+		return &c.readings[i]
+	}) {
+		c, i := w.at(offset)
+		if s.passes(&c.readings[i]) {
+			b.add(c.encoded(i))
+		}
 		if b.readings == s.limit {
 			s.cursor = offset
 			return
@@ -335,6 +403,9 @@ func (s *Subscription) pick(w *window, end uint64, b *frameBuilder) {
 // recall reads behind the cursor from the history and moves the cursor. It
 // returns nil when it found nothing in the stretch it looked at.
 func (s *Subscription) recall(ctx context.Context, b *frameBuilder) (*Frame, error) {
+	if s.latest {
+		return s.recallLatest(ctx, b)
+	}
 	if gap := s.gap(); gap != nil {
 		return gap, nil
 	}
@@ -350,6 +421,23 @@ func (s *Subscription) recall(ctx context.Context, b *frameBuilder) (*Frame, err
 		return nil, fmt.Errorf("push: history: it ends at %d, before the feed begins", s.cursor)
 	}
 	s.cursor = next
+	rs = slices.DeleteFunc(rs, func(r device.Stored) bool { return !s.passes(&r) })
+	if len(rs) == 0 {
+		return nil, nil
+	}
+	return s.build(rs, s.cursor, b), nil
+}
+
+// recallLatest is recall for who wants the newest reading of each series only: those
+// behind the cursor, however far it is behind. Nothing that he wants can be gone.
+func (s *Subscription) recallLatest(ctx context.Context, b *frameBuilder) (*Frame, error) {
+	rs, head, err := s.feed.history.Latest(ctx, s.topic.sel, 1)
+	if err != nil {
+		return nil, fmt.Errorf("push: history: %w", err)
+	}
+	from := s.cursor
+	s.cursor = max(s.cursor, head)
+	rs = slices.DeleteFunc(rs, func(r device.Stored) bool { return r.Offset <= from || !s.passes(&r) })
 	if len(rs) == 0 {
 		return nil, nil
 	}

@@ -9,12 +9,13 @@ import (
 	"github.com/naru-telemetry/naru/device"
 )
 
-// topic is what all subscriptions with one selector share.
+// topic is what all subscriptions with one selector and policy share.
 type topic struct {
-	feed *Feed
-	sel  device.Selector
-	key  string
-	refs atomic.Int32 // written under Feed.mu
+	feed   *Feed
+	sel    device.Selector
+	key    string
+	gather time.Duration // for how long readings are gathered
+	refs   atomic.Int32  // written under Feed.mu
 
 	// newest is the highest offset that the topic wants, or an older head of the
 	// feed; guarded by Feed.mu, as the fields below.
@@ -62,15 +63,15 @@ type sharedFrame struct {
 	frame *Frame
 }
 
-// join returns the topic of sel, made if there is none.
-func (f *Feed) join(sel device.Selector) *topic {
-	key := sel.Key()
+// join returns the topic of a selector and policy, made if there is none.
+func (f *Feed) join(sel device.Selector, p Policy) *topic {
+	key := sel.Key() + p.key()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := f.topics[key]
 	if t == nil {
 		head := f.head.Load()
-		t = &topic{feed: f, sel: sel, key: key, newest: head, complete: head}
+		t = &topic{feed: f, sel: sel, key: key, gather: max(f.gather, p.Every), newest: head, complete: head}
 		f.topics[key] = t
 		for id, topics := range f.byDevice {
 			if sel.MatchDevice(id) {
@@ -158,7 +159,7 @@ func (t *topic) scheduleLocked(now time.Time) {
 	if t.armed {
 		return
 	}
-	rest := t.feed.gather - now.Sub(t.lastWake)
+	rest := t.gather - now.Sub(t.lastWake)
 	if rest <= 0 {
 		t.wakeLocked(now)
 		return
@@ -169,6 +170,14 @@ func (t *topic) scheduleLocked(now time.Time) {
 	} else {
 		t.timer.Reset(rest)
 	}
+}
+
+// delivered notes that a subscriber has got something, woken or not: the next waking
+// is that far from it.
+func (t *topic) delivered(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lastWake = now
 }
 
 // gathered is called by the timer.

@@ -206,6 +206,9 @@ func parse(r *http.Request) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
+	if req.options.Policy, err = push.ParsePolicy(q.Get("policy"), q.Get("every"), q.Get("deadband")); err != nil {
+		return request{}, err
+	}
 	if req.options.After, err = after(q, r.Header); err != nil {
 		return request{}, err
 	}

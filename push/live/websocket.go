@@ -71,7 +71,7 @@ type wsViewer struct {
 	ws       *websocket.Conn
 	conn     *viewerConn
 	presence bool            // device messages are asked for in the address
-	gone     context.Context // done when nothing is read any more
+	gone     context.Context //nolint:containedctx // it is the connection's: done when nothing is read any more
 	leave    context.CancelFunc
 	release  func()
 	handover chan struct{} // holds an element while next is not taken
@@ -216,10 +216,11 @@ func (v *wsViewer) poll(patient bool) (*push.Frame, error) {
 	if v.gone.Err() != nil {
 		return nil, errGone
 	}
-	if patient {
+	frame, err := sub.PollLive(upTo)
+	if patient && errors.Is(err, push.ErrBehind) {
 		return sub.Poll(v.gone)
 	}
-	return sub.PollLive(upTo)
+	return frame, err
 }
 
 // rest arms the subscription and reports whether that is all for now.
@@ -353,6 +354,10 @@ type subscribeMessage struct {
 	After  string   `json:"after"`
 	Last   int      `json:"last"`
 
+	Policy   string          `json:"policy"`
+	Every    string          `json:"every"`
+	Deadband json.RawMessage `json:"deadband"`
+
 	Presence bool `json:"presence"`
 }
 
@@ -378,7 +383,11 @@ func parseSubscribe(kind websocket.MessageType, b []byte) (push.Options, error) 
 	if err != nil {
 		return push.Options{}, err
 	}
-	o := push.Options{Selector: sel, Last: m.Last, Subscribed: true, Presence: m.Presence}
+	policy, err := push.ParsePolicy(m.Policy, m.Every, strings.Trim(string(m.Deadband), `"`))
+	if err != nil {
+		return push.Options{}, err
+	}
+	o := push.Options{Selector: sel, Policy: policy, Last: m.Last, Subscribed: true, Presence: m.Presence}
 	if m.After != "" {
 		after, err := push.ParseCursor(m.After)
 		if err != nil {
