@@ -22,7 +22,7 @@ type answer struct {
 const overloaded = "overload"
 
 // parseAnswer reads {"ack":7} or {"error":"syntax","seq":7}. Members that it
-// does not know are skipped.
+// does not know are skipped. Its errors are badAnswers.
 func parseAnswer(b []byte) (answer, error) {
 	var raw struct {
 		Ack   json.RawMessage `json:"ack"`
@@ -30,7 +30,7 @@ func parseAnswer(b []byte) (answer, error) {
 		Seq   *uint64         `json:"seq"`
 	}
 	if err := json.Unmarshal(b, &raw); err != nil {
-		return answer{}, fmt.Errorf("answer %.80q: %w", b, err)
+		return answer{}, &badAnswer{fmt.Errorf("answer %.80q: %w", b, err)}
 	}
 	switch {
 	case raw.Error != nil:
@@ -44,9 +44,9 @@ func parseAnswer(b []byte) (answer, error) {
 	case raw.Ack != nil:
 		a := answer{acked: true, hasSeq: true}
 		if err := json.Unmarshal(raw.Ack, &a.seq); err != nil {
-			return answer{}, fmt.Errorf("answer %.80q: %w", b, err)
+			return answer{}, &badAnswer{fmt.Errorf("answer %.80q: %w", b, err)}
 		}
 		return a, nil
 	}
-	return answer{}, fmt.Errorf("answer %.80q: neither ack nor error", b)
+	return answer{}, &badAnswer{fmt.Errorf("answer %.80q: neither ack nor error", b)}
 }

@@ -59,12 +59,12 @@ func (t *Target) validate() error {
 	return nil
 }
 
-// route returns network and address for the device or socket number i.
-func (t *Target) route(i int) (network, address string) {
+// route returns that of the device or socket number i.
+func (t *Target) route(i int) route {
 	if t.TCP == "" || t.UDP != "" && i%2 == 0 {
-		return "udp", t.UDP
+		return route{UDP, t.UDP}
 	}
-	return "tcp", t.TCP
+	return route{TCP, t.TCP}
 }
 
 // format returns the format of the device or socket number i. It changes less

@@ -69,7 +69,7 @@ func (f *Fleet) add(i int, model *virtual, rate float64) {
 			rng:        rng, stats: &f.stats,
 		},
 	}
-	s.network, s.address = cfg.route(i)
+	s.route = cfg.route(i)
 	if policy != nil {
 		s.outbox = newOutbox(*policy)
 	}

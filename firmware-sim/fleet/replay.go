@@ -126,7 +126,7 @@ func NewReplay(cfg ReplayConfig, file io.Reader) (*Replay, error) {
 			rng:        rng, stats: &r.stats,
 		},
 	}
-	r.sender.network, r.sender.address = cfg.route(0)
+	r.sender.route = cfg.route(0)
 	if policy != nil {
 		r.sender.outbox = newOutbox(*policy)
 	}

@@ -1,16 +1,13 @@
 package fleet
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -23,24 +20,23 @@ type source interface {
 	restarted()
 }
 
-// sender delivers the messages of one source over one socket: it waits for their
-// moment, sends them through the link, and again until they are acknowledged. Its
+// sender delivers the messages of one source over one connection at a time: it waits
+// for their moment, sends them, and again until they are acknowledged. Its
 // fields belong to the goroutine of run.
 type sender struct {
-	target           *Target
-	network, address string
-	source           source
-	stats            *stats
-	outbox           *outbox // nil: nothing is acknowledged
-	link             link
-	rng              *rand.Rand
-	reboot           time.Duration // mean time between reboots; 0: none
+	target *Target
+	route  route
+	source source
+	stats  *stats
+	outbox *outbox // nil: nothing is acknowledged
+	link   link
+	rng    *rand.Rand
+	reboot time.Duration // mean time between reboots; 0: none
 	// strict ends the run when a connection breaks and nothing is acknowledged,
 	// because what was under way may be lost.
 	strict bool
 
-	conn     net.Conn
-	out      []byte // bytes of a stream that are not written yet
+	carrier  carrier // of the present connection
 	scratch  []byte
 	pending  message
 	due      time.Time // of pending
@@ -73,7 +69,6 @@ var errReboot = errors.New("device reboots")
 // more, or ctx is done; both are no error.
 func (s *sender) run(ctx context.Context) error {
 	defer s.abandon()
-	s.link.write = s.write
 	s.planReboot(time.Now())
 	for retry := firstRetry; ; {
 		began := time.Now()
@@ -143,12 +138,12 @@ func (s *sender) abandon() {
 
 // connect opens a connection and works on it. It returns nil when all is done.
 func (s *sender) connect(ctx context.Context) error {
-	conn, err := s.target.Dial(ctx, s.network, s.address)
+	c, conn, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
 	s.stats.connected.Add(1)
-	s.conn, s.out = conn, s.out[:0]
+	s.carrier = c
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	var reader sync.WaitGroup
@@ -156,14 +151,14 @@ func (s *sender) connect(ctx context.Context) error {
 	defer conn.Close() //nolint:errcheck // nothing is waiting in it
 	answers, broken, done := make(chan answer, 64), make(chan error, 1), make(chan struct{})
 	defer close(done)
-	reader.Go(func() { broken <- s.listen(conn, answers, done) })
+	reader.Go(func() { broken <- s.listen(c, answers, done) })
 	if s.outbox != nil {
 		s.outbox.again(time.Now())
 	}
 	if err := s.work(ctx, answers, broken); err != nil {
 		return err
 	}
-	return s.finish(ctx, broken)
+	return s.finish(ctx, c, broken)
 }
 
 // work sends what is due and takes answers until all is done.
@@ -179,8 +174,10 @@ func (s *sender) work(ctx context.Context, answers <-chan answer, broken <-chan 
 		case busy:
 			continue
 		}
-		if err := s.flush(); err != nil {
-			return err
+		if f, ok := s.carrier.(flusher); ok {
+			if err := f.flush(); err != nil {
+				return err
+			}
 		}
 		if wake.IsZero() {
 			return nil
@@ -191,7 +188,7 @@ func (s *sender) work(ctx context.Context, answers <-chan answer, broken <-chan 
 			return ctx.Err()
 		case err := <-broken:
 			s.takeAnswers(answers)
-			return fmt.Errorf("%s %s: %w", s.network, s.address, err)
+			return fmt.Errorf("%s: %w", s.route, err)
 		case a := <-answers:
 			s.answered(a, time.Now())
 		case <-timer.C:
@@ -243,7 +240,7 @@ func (s *sender) step(now time.Time) (wake time.Time, busy bool, err error) {
 	}
 	if s.outbox != nil {
 		if u, givenUp := s.outbox.due(now); u != nil {
-			return wake, true, s.sendAgain(u, givenUp, now)
+			return wake, true, s.sendAgain(u, givenUp)
 		}
 		if t, ok := s.outbox.nextDue(); ok {
 			earlier(t)
@@ -261,74 +258,32 @@ func (s *sender) step(now time.Time) (wake time.Time, busy bool, err error) {
 func (s *sender) sendNew(now time.Time) error {
 	m := &s.pending
 	m.ack = s.outbox != nil
-	s.scratch = appendPayload(s.scratch[:0], m, s.network == "tcp")
+	s.scratch = s.carrier.frame(s.scratch[:0], m)
 	s.stats.messages.Add(1)
 	s.stats.readings.Add(int64(len(m.fields)))
 	if m.ack {
 		s.stats.asked.Add(1)
 		s.outbox.add(m.seq, bytes.Clone(s.scratch), now)
 	}
-	return s.transmit(s.scratch, now)
+	return s.carrier.send(s.scratch, m.seq)
 }
 
-func (s *sender) sendAgain(u *unacked, givenUp bool, now time.Time) error {
+func (s *sender) sendAgain(u *unacked, givenUp bool) error {
 	if givenUp {
 		s.stats.unacked.Add(1)
 		return nil
 	}
 	s.stats.retransmitted.Add(1)
-	return s.transmit(u.payload, now)
+	return s.carrier.send(u.payload, u.seq)
 }
 
-// transmit passes a payload on: to the link, which may spoil it, or into the
-// stream, which does not.
-func (s *sender) transmit(payload []byte, now time.Time) error {
-	if s.network == "udp" {
-		return s.link.send(payload, now)
-	}
-	return s.write(payload)
-}
-
-// write puts a datagram on the network, or bytes into the stream's buffer. Only
-// a broken stream is an error: a datagram that cannot leave is one more lost.
-func (s *sender) write(payload []byte) error {
-	s.stats.bytes.Add(int64(len(payload)))
-	if s.network == "udp" {
-		if _, err := s.conn.Write(payload); err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			s.stats.fail(err)
-		}
+// finish ends a carrier so that the server takes all that was sent.
+func (s *sender) finish(ctx context.Context, c carrier, broken <-chan error) error {
+	f, ok := c.(finisher)
+	if !ok {
 		return nil
 	}
-	s.out = append(s.out, payload...)
-	if len(s.out) < streamBuffer {
-		return nil
-	}
-	return s.flush()
-}
-
-func (s *sender) flush() error {
-	if len(s.out) == 0 {
-		return nil
-	}
-	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	_, err := s.conn.Write(s.out)
-	s.out = s.out[:0]
-	return err
-}
-
-// finish ends a stream so that the server reads all of it: our end is closed
-// first, and then the server's is awaited.
-func (s *sender) finish(ctx context.Context, broken <-chan error) error {
-	half, ok := s.conn.(interface{ CloseWrite() error })
-	if !ok || s.network != "tcp" {
-		return nil
-	}
-	if err := half.CloseWrite(); err != nil {
+	if follows, err := f.finish(); err != nil || !follows {
 		return err
 	}
 	timer := time.NewTimer(closeTimeout)
@@ -363,47 +318,22 @@ func (s *sender) answered(a answer, now time.Time) {
 }
 
 // listen reads answers until the connection ends, and returns why it did. It
-// runs beside everything else and touches conn, answers and stats only.
-func (s *sender) listen(conn net.Conn, answers chan<- answer, done <-chan struct{}) error {
-	receive := lines(conn)
-	if s.network == "udp" {
-		receive = datagrams(conn)
-	}
+// runs beside everything else and touches c, answers and stats only.
+func (s *sender) listen(c carrier, answers chan<- answer, done <-chan struct{}) error {
 	for {
-		text, err := receive()
-		if err != nil {
-			return err
-		}
-		a, err := parseAnswer(text)
-		if err != nil {
+		a, err := c.receive()
+		var bad *badAnswer
+		switch {
+		case errors.As(err, &bad):
 			s.stats.fail(err)
 			continue
+		case err != nil:
+			return err
 		}
 		select {
 		case answers <- a:
 		case <-done:
 			return nil
-		}
-	}
-}
-
-// lines returns a function that reads the next line of a stream; it is valid
-// until the next call.
-func lines(conn net.Conn) func() ([]byte, error) {
-	in := bufio.NewReaderSize(conn, maxAnswer)
-	return func() ([]byte, error) { return in.ReadSlice('\n') }
-}
-
-// datagrams does the same for a connected UDP socket. That nobody listens at the
-// moment is not its end.
-func datagrams(conn net.Conn) func() ([]byte, error) {
-	buf := make([]byte, maxAnswer)
-	return func() ([]byte, error) {
-		for {
-			n, err := conn.Read(buf)
-			if !errors.Is(err, syscall.ECONNREFUSED) {
-				return buf[:n], err
-			}
 		}
 	}
 }
