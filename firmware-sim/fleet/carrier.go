@@ -2,9 +2,9 @@ package fleet
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
+	"net"
+
+	"github.com/naru-telemetry/naru/ingest/wire"
 )
 
 // carrier takes the messages of one source to the server, and brings back what
@@ -44,22 +44,79 @@ func (e *badAnswer) Error() string { return e.err.Error() }
 // Unwrap returns the reason.
 func (e *badAnswer) Unwrap() error { return e.err }
 
-// open connects to the server. What it returns is closed by the caller, also
-// while the carrier is in use, which ends its methods.
-func (s *sender) open(ctx context.Context) (carrier, io.Closer, error) {
-	network := "tcp"
-	if s.route.transport.datagrams() {
-		network = "udp"
+// renewer is a carrier that must not send the same bytes again after the server
+// has refused them for the moment.
+type renewer interface {
+	// renew changes in place what frame has made.
+	renew(framed []byte)
+}
+
+// connection is a carrier with what ends it, also while it is in use.
+type connection struct {
+	carrier
+	close func() error // says goodbye, where the transport has a word for it
+	cut   func() error // does not
+}
+
+// end closes the connection, as a device does that loses its power or in order.
+func (c *connection) end(powerless bool) {
+	if powerless {
+		_ = c.cut() // what is under way is lost
 	}
-	conn, err := s.target.Dial(ctx, network, s.route.address)
-	if err != nil {
-		return nil, nil, err
-	}
+	_ = c.close() // nothing is waiting in it
+}
+
+// open connects to the server.
+func (s *sender) open(ctx context.Context) (*connection, error) {
 	switch s.route.transport {
-	case UDP:
-		return newDatagrams(newSocket(conn, &s.link, s.stats)), conn, nil
+	case DTLS, CoAPS:
+		session, raw, err := s.openDTLS(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &connection{s.speak(session), session.Close, raw.Close}, nil
+	case TLS:
+		session, raw, err := s.openTLS(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &connection{newStream(session, s.stats, s.introduction()), session.Close, raw.Close}, nil
+	case HTTP:
+		p, err := s.openPosts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &connection{p, p.Close, p.Close}, nil
 	case TCP:
-		return newStream(conn, s.stats), conn, nil
+		conn, err := s.target.Dial(ctx, "tcp", s.route.address)
+		if err != nil {
+			return nil, err
+		}
+		return &connection{newStream(conn, s.stats, s.introduction()), conn.Close, conn.Close}, nil
+	case UDP, CoAP:
 	}
-	return nil, nil, errors.Join(fmt.Errorf("%w: transport %q", ErrInvalidConfig, s.route.transport), conn.Close())
+	conn, err := s.target.Dial(ctx, "udp", s.route.address)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{s.speak(newSocket(conn, &s.link, s.stats)), conn.Close, conn.Close}, nil
+}
+
+// speak returns what carries messages in datagrams, plain or in a session.
+func (s *sender) speak(conn net.Conn) carrier {
+	switch s.route.transport { //nolint:exhaustive // the others are no requests
+	case CoAP:
+		return newCoAP(conn, s.outbox != nil, s.id)
+	case CoAPS:
+		return newCoAP(conn, s.outbox != nil, "")
+	}
+	return newDatagrams(conn)
+}
+
+// introduction is what a device that has a token says first on a stream.
+func (s *sender) introduction() []byte {
+	if s.secret.Token == "" {
+		return nil
+	}
+	return appendPayload(nil, &message{format: wire.FormatJSON, device: s.id, token: s.secret.Token}, true)
 }

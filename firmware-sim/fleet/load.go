@@ -41,7 +41,7 @@ type LoadConfig struct {
 }
 
 func (c *LoadConfig) validate() error {
-	if err := c.Target.validate(); err != nil {
+	if err := c.Target.validate(UDP, TCP); err != nil {
 		return err
 	}
 	switch {

@@ -3,12 +3,15 @@ package fleet
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/naru-telemetry/naru/device"
 )
 
 // source says what a sender sends.
@@ -26,23 +29,30 @@ type source interface {
 type sender struct {
 	target *Target
 	route  route
+	id     device.ID // empty when the source has many devices
+	secret Secret
 	source source
 	stats  *stats
 	outbox *outbox // nil: nothing is acknowledged
-	link   link
-	rng    *rand.Rand
-	reboot time.Duration // mean time between reboots; 0: none
+	// firmware carries out commands; nil: none are obeyed.
+	firmware *firmware
+	observes bool // over CoAP it wants to hear of commands as they come
+	link     link
+	rng      *rand.Rand
+	reboot   time.Duration // mean time between reboots; 0: none
 	// strict ends the run when a connection breaks and nothing is acknowledged,
 	// because what was under way may be lost.
 	strict bool
 
-	carrier  carrier // of the present connection
+	carrier  carrier   // of the present connection
+	heard    time.Time // when it was opened or the last answer came in it
 	scratch  []byte
 	pending  message
 	due      time.Time // of pending
 	ready    bool      // pending is set
 	ended    bool      // the source has no more
 	rebootAt time.Time
+	stopping bool // a command wants a reboot when nothing waits for an answer
 }
 
 // Waits before a connection is opened again, doubling from the first to the
@@ -116,6 +126,10 @@ func upTo(rng *rand.Rand, d time.Duration) time.Duration {
 }
 
 func (s *sender) planReboot(now time.Time) {
+	s.rebootAt, s.stopping = time.Time{}, false
+	if s.firmware != nil {
+		s.firmware.restarted(now)
+	}
 	if s.reboot > 0 {
 		s.rebootAt = now.Add(time.Duration(s.rng.ExpFloat64() * float64(s.reboot)))
 	}
@@ -131,34 +145,55 @@ func (s *sender) restart() {
 }
 
 func (s *sender) abandon() {
-	if s.outbox != nil {
-		s.stats.unacked.Add(int64(s.outbox.clear()))
+	if s.outbox == nil {
+		return
 	}
+	if u := s.outbox.waiting[observation]; u != nil {
+		s.outbox.remove(u)
+	}
+	s.stats.unacked.Add(int64(s.outbox.clear()))
 }
 
 // connect opens a connection and works on it. It returns nil when all is done.
-func (s *sender) connect(ctx context.Context) error {
-	c, conn, err := s.open(ctx)
+func (s *sender) connect(ctx context.Context) (err error) {
+	c, err := s.open(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", s.route, err)
 	}
 	s.stats.connected.Add(1)
-	s.carrier = c
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	s.carrier, s.heard = c.carrier, time.Now()
+	stop := context.AfterFunc(ctx, func() { c.end(false) })
 	defer stop()
 	var reader sync.WaitGroup
 	defer reader.Wait()
-	defer conn.Close() //nolint:errcheck // nothing is waiting in it
+	defer func() { c.end(errors.Is(err, errReboot)) }()
 	answers, broken, done := make(chan answer, 64), make(chan error, 1), make(chan struct{})
 	defer close(done)
 	reader.Go(func() { broken <- s.listen(c, answers, done) })
 	if s.outbox != nil {
 		s.outbox.again(time.Now())
 	}
+	if err := s.observe(time.Now()); err != nil {
+		return err
+	}
 	if err := s.work(ctx, answers, broken); err != nil {
 		return err
 	}
-	return s.finish(ctx, c, broken)
+	return s.finish(ctx, answers, broken)
+}
+
+// observe asks a server of CoAP to tell of commands as they come.
+func (s *sender) observe(now time.Time) error {
+	c, ok := s.carrier.(*coap)
+	if !ok || !s.observes {
+		return nil
+	}
+	if u := s.outbox.waiting[observation]; u != nil {
+		s.outbox.remove(u)
+	}
+	framed := c.observe()
+	s.outbox.add(observation, framed, now)
+	return c.send(framed, observation)
 }
 
 // work sends what is due and takes answers until all is done.
@@ -166,7 +201,9 @@ func (s *sender) work(ctx context.Context, answers <-chan answer, broken <-chan 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		s.takeAnswers(answers)
+		if err := s.takeAnswers(answers); err != nil {
+			return err
+		}
 		wake, busy, err := s.step(time.Now())
 		switch {
 		case err != nil:
@@ -187,24 +224,31 @@ func (s *sender) work(ctx context.Context, answers <-chan answer, broken <-chan 
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-broken:
-			s.takeAnswers(answers)
+			if bad := s.takeAnswers(answers); bad != nil {
+				return bad
+			}
 			return fmt.Errorf("%s: %w", s.route, err)
 		case a := <-answers:
-			s.answered(a, time.Now())
+			if err := s.answered(a, time.Now()); err != nil {
+				return err
+			}
 		case <-timer.C:
 		}
 	}
 }
 
-func (s *sender) takeAnswers(answers <-chan answer) {
+func (s *sender) takeAnswers(answers <-chan answer) error {
 	for range cap(answers) {
 		select {
 		case a := <-answers:
-			s.answered(a, time.Now())
+			if err := s.answered(a, time.Now()); err != nil {
+				return err
+			}
 		default:
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // step does one thing that is due. It returns busy when there may be another, or
@@ -219,7 +263,10 @@ func (s *sender) step(now time.Time) (wake time.Time, busy bool, err error) {
 		s.due, s.ready = s.source.next(&s.pending, now)
 		s.ended = !s.ready
 	}
-	room := s.outbox == nil || s.outbox.room()
+	room := s.outbox == nil || s.outbox.room() && !s.stopping
+	if s.stopping && s.outbox.idle() {
+		return wake, false, errReboot
+	}
 	if s.ready && room {
 		if !s.due.After(now) {
 			s.ready = false
@@ -240,7 +287,7 @@ func (s *sender) step(now time.Time) (wake time.Time, busy bool, err error) {
 	}
 	if s.outbox != nil {
 		if u, givenUp := s.outbox.due(now); u != nil {
-			return wake, true, s.sendAgain(u, givenUp)
+			return wake, true, s.sendAgain(u, givenUp, now)
 		}
 		if t, ok := s.outbox.nextDue(); ok {
 			earlier(t)
@@ -258,6 +305,9 @@ func (s *sender) step(now time.Time) (wake time.Time, busy bool, err error) {
 func (s *sender) sendNew(now time.Time) error {
 	m := &s.pending
 	m.ack = s.outbox != nil
+	if s.firmware != nil {
+		s.firmware.report(m)
+	}
 	s.scratch = s.carrier.frame(s.scratch[:0], m)
 	s.stats.messages.Add(1)
 	s.stats.readings.Add(int64(len(m.fields)))
@@ -268,18 +318,27 @@ func (s *sender) sendNew(now time.Time) error {
 	return s.carrier.send(s.scratch, m.seq)
 }
 
-func (s *sender) sendAgain(u *unacked, givenUp bool) error {
-	if givenUp {
+func (s *sender) sendAgain(u *unacked, givenUp bool, now time.Time) error {
+	if s.route.transport.keyed() && now.Sub(s.heard) > deafAfter {
+		return errDeaf
+	}
+	switch {
+	case u.seq == observation:
+		if givenUp {
+			return nil
+		}
+	case givenUp:
 		s.stats.unacked.Add(1)
 		return nil
+	default:
+		s.stats.retransmitted.Add(1)
 	}
-	s.stats.retransmitted.Add(1)
 	return s.carrier.send(u.payload, u.seq)
 }
 
 // finish ends a carrier so that the server takes all that was sent.
-func (s *sender) finish(ctx context.Context, c carrier, broken <-chan error) error {
-	f, ok := c.(finisher)
+func (s *sender) finish(ctx context.Context, answers <-chan answer, broken <-chan error) error {
+	f, ok := s.carrier.(finisher)
 	if !ok {
 		return nil
 	}
@@ -288,33 +347,97 @@ func (s *sender) finish(ctx context.Context, c carrier, broken <-chan error) err
 	}
 	timer := time.NewTimer(closeTimeout)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case err := <-broken:
-		if !errors.Is(err, io.EOF) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			return nil
+		case a := <-answers:
+			if err := s.answered(a, time.Now()); err != nil {
+				return err
+			}
+		case err := <-broken:
+			if errors.Is(err, io.EOF) {
+				return s.takeAnswers(answers)
+			}
 			return err
 		}
+	}
+}
+
+// answered takes an answer of the server.
+func (s *sender) answered(a answer, now time.Time) error {
+	s.heard = now
+	if a.reply != nil {
+		if err := s.carrier.send(a.reply, 0); err != nil {
+			return err
+		}
+	}
+	if a.verdict == refused && a.seq != observation {
+		s.stats.refuse(a.reason)
+	}
+	if u := s.meant(&a); u != nil {
+		s.settle(u, &a, now)
+	}
+	if a.command != nil && s.firmware != nil {
+		s.obey(a.command, now)
 	}
 	return nil
 }
 
-// answered takes an answer of the server.
-func (s *sender) answered(a answer, now time.Time) {
-	if !a.acked {
-		s.stats.refuse(a.reason)
+// obey lets the firmware carry out a command.
+func (s *sender) obey(c *command, now time.Time) {
+	switch s.firmware.obey(c, now) {
+	case noEffect:
+	case replan:
+		if s.ready {
+			s.firmware.unit.takeBack(&s.pending)
+			s.ready = false
+		}
+	case reboot:
+		s.stopping = true
 	}
-	if s.outbox == nil || !a.hasSeq || a.reason == overloaded {
+}
+
+// meant returns the waiting message that an answer is to; nil when it has been
+// answered before.
+func (s *sender) meant(a *answer) *unacked {
+	switch {
+	case s.outbox == nil || a.verdict == silent:
+		return nil
+	case a.byID:
+		return s.outbox.find(func(payload []byte) bool { return binary.BigEndian.Uint16(payload[idAt:]) == a.id })
+	case a.hasSeq:
+		return s.outbox.waiting[a.seq]
+	}
+	return nil
+}
+
+// settle takes the answer to a message that waits.
+func (s *sender) settle(u *unacked, a *answer, now time.Time) {
+	switch {
+	case a.verdict == received:
+		s.outbox.postpone(u, now.Add(coapSeparate))
+		return
+	case a.reason == overloaded:
+		if a.again > 0 {
+			s.outbox.postpone(u, now.Add(a.again))
+		}
+		if r, ok := s.carrier.(renewer); ok {
+			r.renew(u.payload)
+		}
 		return
 	}
-	u := s.outbox.settle(a.seq, now)
-	if u == nil {
-		return // answered before
+	s.outbox.settle(u.seq, now)
+	if a.verdict != acked || u.seq == observation {
+		return
 	}
-	if a.acked {
-		s.stats.acked.Add(1)
-		s.stats.latencies.add(now.Sub(u.sent))
+	if s.firmware != nil {
+		s.firmware.heard(u.seq)
 	}
+	s.stats.acked.Add(1)
+	s.stats.latencies.add(now.Sub(u.sent))
 }
 
 // listen reads answers until the connection ends, and returns why it did. It

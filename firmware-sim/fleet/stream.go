@@ -14,8 +14,9 @@ type stream struct {
 	stats *stats
 }
 
-func newStream(conn net.Conn, s *stats) *stream {
-	return &stream{conn: conn, in: bufio.NewReaderSize(conn, maxAnswer), stats: s}
+// newStream returns a stream that begins with the introduction, if there is one.
+func newStream(conn net.Conn, s *stats, introduction []byte) *stream {
+	return &stream{conn: conn, in: bufio.NewReaderSize(conn, maxAnswer), out: introduction, stats: s}
 }
 
 func (c *stream) frame(dst []byte, m *message) []byte { return appendPayload(dst, m, true) }
