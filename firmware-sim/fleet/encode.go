@@ -20,8 +20,8 @@ type message struct {
 	hasSeq bool
 	ack    bool
 	token  string // empty: the message proves nothing
-	// outcome is what came of a command, as in "3" or "3 on"; empty for none.
-	outcome string
+	// outcome is what came of a command; zero for none.
+	outcome device.Outcome
 }
 
 // carriesMore reports whether the format has a place for more than readings: seq,
@@ -63,10 +63,8 @@ func appendBinary(dst []byte, m *message) []byte {
 // wire returns the message as wire's encoders take it.
 func (m *message) wire() wire.Message {
 	w := wire.Message{
-		Device: []byte(m.device), Token: []byte(m.token), Seq: m.seq, HasSeq: m.hasSeq, Ack: m.ack, Fields: m.fields,
-	}
-	if m.outcome != "" {
-		w.Fields = append([]wire.Field{{Metric: []byte("outcome"), Value: outcomeValue(m.outcome)}}, m.fields...)
+		Device: []byte(m.device), Token: []byte(m.token), Seq: m.seq, HasSeq: m.hasSeq, Ack: m.ack,
+		Outcome: m.outcome, Fields: m.fields,
 	}
 	if m.at != 0 {
 		w.Time = wire.Time{Int: int64(m.at), Set: true}
@@ -75,14 +73,6 @@ func (m *message) wire() wire.Message {
 		}
 	}
 	return w
-}
-
-// outcomeValue is an outcome as an object has it: one without words is a number.
-func outcomeValue(outcome string) wire.Value {
-	if id, err := strconv.ParseInt(outcome, 10, 64); err == nil {
-		return wire.Value{Kind: device.KindInt, Bits: uint64(id)}
-	}
-	return wire.Value{Kind: device.KindText, Text: []byte(outcome)}
 }
 
 // appendLines appends m as line protocol, one line for each run of metrics with
@@ -105,9 +95,9 @@ func appendLines(dst []byte, m *message) []byte {
 			dst = append(dst, ",token="...)
 			dst = appendEscaped(dst, []byte(m.token), true)
 		}
-		if m.outcome != "" {
+		if m.outcome.Command != 0 {
 			dst = append(dst, ",outcome="...)
-			dst = appendEscaped(dst, []byte(m.outcome), true)
+			dst = appendEscaped(dst, []byte(m.outcome.String()), true)
 		}
 		sep := byte(' ')
 		for ; i < len(m.fields); i++ {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
@@ -40,20 +39,6 @@ const (
 	longestInterval  = 24 * time.Hour
 )
 
-// outcome is what came of a command.
-type outcome struct {
-	id   uint64
-	text string // empty: done, and nothing to say
-}
-
-// String returns the outcome as it goes to the server.
-func (o outcome) String() string {
-	if o.text == "" {
-		return strconv.FormatUint(o.id, 10)
-	}
-	return strconv.FormatUint(o.id, 10) + " " + o.text
-}
-
 // firmware carries out the commands of a device, each once, and tells what came of
 // them until the server has heard it. What it knows lies in flash: it survives
 // restarts. It belongs to the goroutine of its sender.
@@ -62,9 +47,9 @@ type firmware struct {
 	stats  *stats
 	booted time.Time
 
-	done    []outcome // the newest commands, newest last
-	pending bool      // the server has not heard the outcome told
-	told    outcome
+	done    []device.Outcome // of the newest commands, newest last
+	pending bool             // the server has not heard the outcome told
+	told    device.Outcome
 	from    uint64 // seq of the first message that told it
 	sent    bool   // there is such a message
 }
@@ -75,19 +60,19 @@ func (f *firmware) obey(c *command, now time.Time) effect {
 	if c.Device != "" && c.Device != f.unit.model.id {
 		return noEffect
 	}
-	if i := slices.IndexFunc(f.done, func(o outcome) bool { return o.id == c.ID }); i >= 0 {
-		if !f.pending || f.told.id != c.ID {
+	if i := slices.IndexFunc(f.done, func(o device.Outcome) bool { return o.Command == c.ID }); i >= 0 {
+		if !f.pending || f.told.Command != c.ID {
 			f.tell(f.done[i])
 		}
 		return noEffect
 	}
 	result, effect, err := f.run(c, now)
 	if err != nil {
-		result = "error: " + err.Error()
+		result = err.Error()
 		f.stats.failedCommands.Add(1)
 	}
 	f.stats.commands.Add(1)
-	o := outcome{c.ID, result}
+	o := device.Outcome{Command: c.ID, Failed: err != nil, Text: result}
 	f.done = append(f.done, o)
 	if len(f.done) > remembered {
 		f.done = slices.Delete(f.done, 0, 1)
@@ -96,7 +81,7 @@ func (f *firmware) obey(c *command, now time.Time) effect {
 	return effect
 }
 
-func (f *firmware) tell(o outcome) { f.pending, f.told, f.sent = true, o, false }
+func (f *firmware) tell(o device.Outcome) { f.pending, f.told, f.sent = true, o, false }
 
 // report puts the outcome that the server has not heard into a message that is about
 // to be sent. A format without a place for it gives way to JSON.
@@ -104,7 +89,7 @@ func (f *firmware) report(m *message) {
 	if !f.pending {
 		return
 	}
-	m.outcome = f.told.String()
+	m.outcome = f.told
 	if !carriesMore(m.format) {
 		m.format = wire.FormatJSON
 	}

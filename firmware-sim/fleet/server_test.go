@@ -5,12 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/ingest/wire"
 )
 
@@ -130,10 +128,8 @@ func (s *server) take(payload []byte, stream, all bool) (answers []string) {
 		if len(m.Token) > 0 {
 			s.proved = append(s.proved, "token "+string(m.Token))
 		}
-		for _, f := range m.Fields {
-			if string(f.Metric) == "outcome" {
-				s.outcomes = append(s.outcomes, outcomeText(f.Value))
-			}
+		if m.Outcome.Command != 0 {
+			s.outcomes = append(s.outcomes, m.Outcome.String())
 		}
 		if (m.Ack || all) && s.answer != nil {
 			if a := s.answer(m.Seq, s.seen[m.Seq]); a != "" {
@@ -148,14 +144,6 @@ func (s *server) take(payload []byte, stream, all bool) (answers []string) {
 // ended reports whether a connection ended as connections do.
 func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed)
-}
-
-// outcomeText returns an outcome as it is written.
-func outcomeText(v wire.Value) string {
-	if v.Kind == device.KindInt {
-		return strconv.FormatUint(v.Bits, 10)
-	}
-	return string(v.Text)
 }
 
 // times returns when payloads came.
