@@ -161,7 +161,7 @@ func (f *firmware) switchRelay(value json.RawMessage) (string, effect, error) {
 // set takes one value, or an object of values by name.
 func (f *firmware) set(value json.RawMessage) (string, effect, error) {
 	values := map[string]json.RawMessage{}
-	if json.Unmarshal(value, &values) != nil {
+	if json.Unmarshal(value, &values) != nil || len(values) == 0 {
 		values = map[string]json.RawMessage{"": value}
 	}
 	kept := map[string]wire.Value{}

@@ -1,198 +1,21 @@
 package fleet
 
 import (
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/big"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/pion/dtls/v2"
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/ingest/wire"
 )
-
-// testPSK and testToken are the secrets of all devices of these tests.
-var testPSK = []byte("0123456789abcdef")
-
-const testToken = "the-token"
-
-// identity is the certificate of the server of these tests, and who vouches for it.
-var identity = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{string(TLS)}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Unix(0, 0), NotAfter: time.Now().AddDate(100, 0, 0),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-})
-
-func (s *server) prove(what string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.proved = append(s.proved, what)
-}
-
-func (s *server) serveTLS(ctx context.Context, end net.Conn) {
-	cert, _ := identity()
-	conn := tls.Server(end, &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert})
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = end.Close()
-		return
-	}
-	if certs := conn.ConnectionState().PeerCertificates; len(certs) > 0 {
-		s.prove("certificate")
-	}
-	s.serve(conn, true)
-}
-
-func (s *server) serveDTLS(end net.Conn, serve func(net.Conn, bool)) {
-	conn, err := dtls.Server(end, &dtls.Config{
-		PSK:             func([]byte) ([]byte, error) { return testPSK, nil },
-		PSKIdentityHint: []byte("server"),
-		CipherSuites:    suites,
-	})
-	if err != nil {
-		_ = end.Close()
-		return
-	}
-	s.prove("key of " + string(conn.ConnectionState().IdentityHint))
-	serve(conn, false)
-}
-
-// said parts an answer of the server.
-func saidIn(text string) (reason, command string) {
-	var a struct {
-		Error   string          `json:"error"`
-		Command json.RawMessage `json:"command"`
-	}
-	_ = json.Unmarshal([]byte(text), &a) // nonsense has neither
-	if a.Command != nil {
-		command = `{"command":` + string(a.Command) + "}"
-	}
-	return a.Error, command
-}
-
-// serveCoAP answers requests in CoAP's words.
-func (s *server) serveCoAP(conn net.Conn) {
-	defer conn.Close() //nolint:errcheck // of a pipe
-	buf := make([]byte, 1<<16)
-	for {
-		n, err := conn.Read(buf)
-		if err != nil {
-			if !ended(err) {
-				s.t.Error(err)
-			}
-			return
-		}
-		m, err := parseCoAP(buf[:n])
-		if err != nil || m.code != coapPOST {
-			s.t.Errorf("request %x: %v", buf[:n], err)
-			continue
-		}
-		for _, a := range s.take(m.payload, false, true) {
-			if a == hangup {
-				return
-			}
-			reason, command := saidIn(a)
-			r := coapMessage{kind: acknowledgement, code: coapChanged, id: m.id, token: m.token}
-			switch {
-			case reason == overloaded:
-				r.code, r.options = coapTooMany, []coapOption{uintOption(optMaxAge, 2)}
-			case reason != "":
-				r.code, r.payload = 4<<5, []byte(reason)
-			case command != "":
-				r.options, r.payload = []coapOption{uintOption(optContentFormat, 50)}, []byte(command)
-			}
-			if _, err := conn.Write(r.append(nil)); err != nil {
-				return
-			}
-		}
-	}
-}
-
-// serveHTTP answers requests in HTTP's words. A message without an answer has its
-// connection closed.
-func (s *server) serveHTTP(end net.Conn) {
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil || r.URL.Path != "/api/v1/write" || r.Method != http.MethodPost {
-			s.t.Errorf("%s %s: %v", r.Method, r.URL, err)
-		}
-		if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-			s.prove("access " + bearer)
-		}
-		answers := s.take(body, false, true)
-		if len(answers) == 0 || answers[0] == hangup {
-			panic(http.ErrAbortHandler)
-		}
-		switch reason, _ := saidIn(answers[0]); reason {
-		case "":
-			w.WriteHeader(http.StatusNoContent)
-		case overloaded:
-			w.Header().Set("Retry-After", "2")
-			w.WriteHeader(http.StatusServiceUnavailable)
-		default:
-			w.WriteHeader(http.StatusBadRequest)
-			_, _ = fmt.Fprintf(w, `{"error":%q}`, reason)
-		}
-	})
-	l := &oneConn{conn: end, closed: make(chan struct{})}
-	srv := http.Server{Handler: handler, ConnState: func(_ net.Conn, state http.ConnState) {
-		if state == http.StateClosed {
-			l.once.Do(func() { close(l.closed) })
-		}
-	}}
-	_ = srv.Serve(l) // it ends with the connection
-}
-
-// oneConn is a listener that has one connection.
-type oneConn struct {
-	conn   net.Conn
-	taken  bool
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *oneConn) Accept() (net.Conn, error) {
-	if !l.taken {
-		l.taken = true
-		return l.conn, nil
-	}
-	<-l.closed
-	return nil, net.ErrClosed
-}
-func (l *oneConn) Close() error   { return nil }
-func (l *oneConn) Addr() net.Addr { return l.conn.LocalAddr() }
 
 var transports = []Transport{UDP, TCP, TLS, DTLS, CoAP, CoAPS, HTTP}
 
@@ -488,6 +311,91 @@ func TestMembers(t *testing.T) {
 	for i, s := range f.senders {
 		if s.id != want[i].ID || s.route.transport != want[i].Transport {
 			t.Errorf("device %d is %s over %s", i, s.id, s.route.transport)
+		}
+	}
+}
+
+// TestDTLSSession holds that a device keeps its session, opens another one when
+// nothing is answered in it any more, and after it has restarted.
+func TestDTLSSession(t *testing.T) {
+	t.Parallel()
+	run := func(t *testing.T, cfg Config, answer func(srv *server) func(uint64, int) string) (*server, Report) {
+		srv := newServer(t, nil)
+		srv.answer = answer(srv)
+		cfg.Target = srv.targetOver(DTLS)
+		cfg.Devices, cfg.Kinds, cfg.Interval, cfg.Acks.Share, cfg.Acks.Window, cfg.FirstSeq = 1, []string{"weather"}, sec, 1, 1, 1
+		f, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		return srv, f.Report()
+	}
+	t.Run("kept", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			srv, r := run(t, Config{Duration: time.Hour}, func(*server) func(uint64, int) string { return ack })
+			if srv.dials != 1 || len(srv.proved) != 1 || r.Acknowledged != 3600 {
+				t.Errorf("%d connections, %q, report %+v", srv.dials, srv.proved, r)
+			}
+		})
+	})
+	t.Run("forgotten by the server", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			srv, r := run(t, Config{Duration: 90 * sec}, func(srv *server) func(uint64, int) string {
+				return func(seq uint64, n int) string {
+					if seq >= 10 && srv.dials == 1 {
+						return ""
+					}
+					return ack(seq, n)
+				}
+			})
+			if srv.dials != 2 || len(srv.proved) != 2 || r.Unacknowledged != 0 || r.Reconnects != 1 || r.Errors != 1 {
+				t.Errorf("%d connections, %q, report %+v", srv.dials, srv.proved, r)
+			}
+			if want := []string{errDeaf.Error()}; !slices.Equal(r.FirstErrors, want) {
+				t.Errorf("errors %q, want %q", r.FirstErrors, want)
+			}
+		})
+	})
+	t.Run("restarts", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			srv, r := run(t, Config{Duration: 100 * sec, Reboot: 30 * sec, Seed: 5}, func(*server) func(uint64, int) string { return ack })
+			if r.Reboots == 0 || int64(srv.dials) != r.Reboots+1 || len(srv.proved) != srv.dials {
+				t.Errorf("%d connections, %q, report %+v", srv.dials, srv.proved, r)
+			}
+		})
+	})
+}
+
+func TestWriteURL(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ in, url, host string }{
+		{"127.0.0.1:7780", "http://127.0.0.1:7780/api/v1/write", "127.0.0.1:7780"},
+		{"http://gateway.local", "http://gateway.local/api/v1/write", "gateway.local:http"},
+		{"https://gateway.local/naru/", "https://gateway.local/naru/api/v1/write", "gateway.local:https"},
+		{"http://[::1]:7780/", "http://[::1]:7780/api/v1/write", "[::1]:7780"},
+		{"http://[::1]", "http://[::1]/api/v1/write", "[::1]:http"},
+	}
+	for _, tt := range tests {
+		if url, host := writeURL(tt.in); url != tt.url || host != tt.host {
+			t.Errorf("%s: %s at %s", tt.in, url, host)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]time.Duration{
+		"": sec, "0": 0, "3": 3 * sec, "soon": sec, "-1": sec, "65535": longestRetryAfter, "70000": sec, "Wed, 21 Oct 2015 07:28:00 GMT": sec,
+	} {
+		if got := retryAfter(in); got != want {
+			t.Errorf("%q: %v, want %v", in, got, want)
 		}
 	}
 }
