@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -185,5 +187,48 @@ func TestSimulatedDevicesObey(t *testing.T) {
 	}
 	if r.Errors > 0 || len(r.Refused) > 0 {
 		t.Errorf("report %+v", r)
+	}
+}
+
+// built builds a command of this module and returns the name of its file.
+func built(t *testing.T, folder string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), filepath.Base(folder))
+	if out, err := exec.CommandContext(t.Context(), program(t, "go", "golang"), "build", "-o", name, folder).CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", folder, err, out)
+	}
+	return name
+}
+
+// The simulator as a program has the gateway make its secrets, keeps them, shows them
+// to nobody but the gateway, and gets everything acknowledged.
+func TestSimulatorProgram(t *testing.T) {
+	t.Parallel()
+	sim := built(t, moduleRoot+"/firmware-sim")
+	g := startGateway(t, t.TempDir(), "--commit-interval", "20ms", "--admission", "known")
+	secrets := filepath.Join(t.TempDir(), "secrets.json")
+	root := written(t, "root.crt", get(t, g.url(rootPath)))
+	for range 2 {
+		out := &outputBuffer{}
+		cmd := exec.CommandContext(t.Context(), sim, "run", "--json", "--ack", "--count", "200", "--rate", "400", "--devices", "6",
+			"--udp", g.UDP, "--tls", g.TCP, "--dtls", g.UDP, "--coap", g.UDP, "--coaps", g.UDP, "--http", g.HTTP,
+			"--ca", root, "--register", "--api", g.url(""), "--secrets", secrets)
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		var r fleet.Report
+		if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if r.Readings != 200 || r.Acknowledged != r.AskedForAck || r.Errors > 0 || len(r.Refused) > 0 {
+			t.Errorf("report %s", out)
+		}
+	}
+	if n := g.count(t, ""); n != 400 {
+		t.Errorf("%d readings are stored, 400 were acknowledged", n)
+	}
+	if got := register(t, g, "show", "greenhouse-1"); len(got.Credentials) != 1 || got.Credentials[0].Used == nil {
+		t.Errorf("credentials %+v", got.Credentials)
 	}
 }

@@ -59,7 +59,10 @@ func (s *sender) openDTLS(ctx context.Context) (session *dtls.Conn, raw net.Conn
 		if raw, err = s.target.Dial(ctx, "udp", s.route.address); err != nil {
 			return nil, nil, err
 		}
-		session, err = shakeDTLS(ctx, newSocket(raw, &s.link, s.stats), s.id, s.secret.PSK)
+		socket := newSocket(raw, &s.link, s.stats)
+		socket.spared.Store(true)
+		session, err = shakeDTLS(ctx, socket, s.id, s.secret.PSK)
+		socket.spared.Store(false)
 		if err == nil || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			break
 		}

@@ -315,64 +315,6 @@ func TestMembers(t *testing.T) {
 	}
 }
 
-// TestDTLSSession holds that a device keeps its session, opens another one when
-// nothing is answered in it any more, and after it has restarted.
-func TestDTLSSession(t *testing.T) {
-	t.Parallel()
-	run := func(t *testing.T, cfg Config, answer func(srv *server) func(uint64, int) string) (*server, Report) {
-		srv := newServer(t, nil)
-		srv.answer = answer(srv)
-		cfg.Target = srv.targetOver(DTLS)
-		cfg.Devices, cfg.Kinds, cfg.Interval, cfg.Acks.Share, cfg.Acks.Window, cfg.FirstSeq = 1, []string{"weather"}, sec, 1, 1, 1
-		f, err := New(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.Run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		return srv, f.Report()
-	}
-	t.Run("kept", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			srv, r := run(t, Config{Duration: time.Hour}, func(*server) func(uint64, int) string { return ack })
-			if srv.dials != 1 || len(srv.proved) != 1 || r.Acknowledged != 3600 {
-				t.Errorf("%d connections, %q, report %+v", srv.dials, srv.proved, r)
-			}
-		})
-	})
-	t.Run("forgotten by the server", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			srv, r := run(t, Config{Duration: 90 * sec}, func(srv *server) func(uint64, int) string {
-				return func(seq uint64, n int) string {
-					if seq >= 10 && srv.dials == 1 {
-						return ""
-					}
-					return ack(seq, n)
-				}
-			})
-			if srv.dials != 2 || len(srv.proved) != 2 || r.Unacknowledged != 0 || r.Reconnects != 1 || r.Errors != 1 {
-				t.Errorf("%d connections, %q, report %+v", srv.dials, srv.proved, r)
-			}
-			if want := []string{errDeaf.Error()}; !slices.Equal(r.FirstErrors, want) {
-				t.Errorf("errors %q, want %q", r.FirstErrors, want)
-			}
-		})
-	})
-	t.Run("restarts", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			srv, r := run(t, Config{Duration: 100 * sec, Reboot: 30 * sec, Seed: 5}, func(*server) func(uint64, int) string { return ack })
-			if r.Reboots == 0 || int64(srv.dials) != r.Reboots+1 || len(srv.proved) != srv.dials {
-				t.Errorf("%d connections, %q, report %+v", srv.dials, srv.proved, r)
-			}
-		})
-	})
-}
-
 func TestWriteURL(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ in, url, host string }{
