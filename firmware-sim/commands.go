@@ -99,8 +99,8 @@ integer, any other number a float, true and false are booleans, everything else
 is a text. Neighbouring readings of one device and one time make one message. A
 line that cannot be read is named in the report, and the others are sent.
 
-Over UDP without --ack at most 20,000 readings a second are sent, so that none is
-lost in a full buffer; --rate changes that.`,
+Over UDP and CoAP without --ack at most 20,000 readings a second are sent, so that
+none is lost in a full buffer; --rate changes that.`,
 		Example: `  firmware-sim replay climate.csv.gz                  # in real time
   firmware-sim replay climate.csv.gz --speed 60       # a minute every second
   firmware-sim replay climate.csv.gz --speed 0 --tcp 127.0.0.1:7700
@@ -134,7 +134,7 @@ lost in a full buffer; --rate changes that.`,
 	f.StringVar(&cfg.AccessToken, "access-token", "", "access `token` of a gateway on another machine, for --http (or NARU_TOKEN)")
 	f.Float64Var(&cfg.Speed, "speed", 1, "how much faster than in the file time passes; 0 for as fast as possible")
 	f.DurationVar(&cfg.MaxGap, "max-gap", 0, "shorten pauses in the file to this")
-	f.Float64Var(&cfg.Rate, "rate", 0, "readings in a second at most (default 20000 over UDP without --ack)")
+	f.Float64Var(&cfg.Rate, "rate", 0, "readings in a second at most (default 20000 over UDP and CoAP without --ack)")
 	f.DurationVar(&cfg.Shift, "shift", 0, "added to all times, as in --shift=-24h")
 	f.BoolVar(&cfg.ToNow, "to-now", false, "move all times so that the first is now")
 	f.BoolVar(&cfg.Seq, "seq", false, "number the messages also without --ack")

@@ -44,8 +44,8 @@ type ReplayConfig struct {
 	// MaxGap, when positive, shortens pauses in the file to that long, before
 	// Speed.
 	MaxGap time.Duration
-	// Rate bounds the readings in a second. 0 means DefaultReplayRate over UDP
-	// without acknowledgements, and no bound otherwise.
+	// Rate bounds the readings in a second. 0 means DefaultReplayRate over UDP and
+	// CoAP without acknowledgements, and no bound otherwise.
 	Rate float64
 	// Shift is added to all times. ToNow makes it so that the first reading is
 	// one of now.
@@ -116,7 +116,7 @@ func NewReplay(cfg ReplayConfig, file io.Reader) (*Replay, error) {
 			policy.overtaken = replayOvertakenByJitter
 		}
 	}
-	if cfg.Rate == 0 && cfg.UDP != "" && policy == nil {
+	if cfg.Rate == 0 && (cfg.UDP != "" || cfg.CoAP != "") && policy == nil {
 		cfg.Rate = DefaultReplayRate
 	}
 	r := &Replay{}
