@@ -183,8 +183,10 @@ func (f *secretFlags) secret(m fleet.Member, text secretText) (s fleet.Secret, e
 	return s, err
 }
 
-// makeMissing has the gateway make the secrets that devices need and do not have.
-func (f *secretFlags) makeMissing(ctx context.Context, members []fleet.Member, known secretsOf) error {
+// makeMissing has the gateway make the secrets that devices need and do not have. What
+// it has made is kept when it fails later: a gateway shows a secret once.
+func (f *secretFlags) makeMissing(ctx context.Context, members []fleet.Member, known secretsOf) (err error) {
+	r := registrar{api: strings.TrimSuffix(f.api, "/"), access: f.access}
 	made := false
 	for _, m := range members {
 		s := known[m.ID]
@@ -192,23 +194,22 @@ func (f *secretFlags) makeMissing(ctx context.Context, members []fleet.Member, k
 		if keyed && s.PSK != "" || !keyed && s.Token != "" {
 			continue
 		}
-		r := registrar{api: strings.TrimSuffix(f.api, "/"), access: f.access}
-		got, err := r.secret(ctx, m.ID, keyed)
-		if err != nil {
-			return fmt.Errorf("register %s: %w", m.ID, err)
+		got, failed := r.secret(ctx, m.ID, keyed)
+		if failed != nil {
+			err = fmt.Errorf("register %s: %w", m.ID, failed)
+			break
 		}
-		if got.PSK != "" {
+		if keyed {
 			s.PSK = got.PSK
-		}
-		if got.Token != "" {
+		} else {
 			s.Token = got.Token
 		}
 		known[m.ID], made = s, true
 	}
 	if made && f.file != "" {
-		return f.write(known)
+		return errors.Join(err, f.write(known))
 	}
-	return nil
+	return err
 }
 
 // roots reads whom devices trust; an empty name means whom the system trusts.

@@ -136,9 +136,13 @@ func TestRegister(t *testing.T) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, error %v", info.Mode(), err)
 	}
+	f.file = filepath.Join(t.TempDir(), "secrets.json")
 	cfg.Devices, cfg.Kinds = 2, []string{"door"}
 	if err := f.apply(t.Context(), &cfg); err == nil || !strings.Contains(err.Error(), "register door-garage: 401 Unauthorized: the access token is missing") {
 		t.Errorf("error %v", err)
+	}
+	if kept, err := f.read(); err != nil || cmp.Diff(secretsOf{"door-front": {PSK: testKey}}, kept) != "" {
+		t.Errorf("after a failure %v is kept, error %v", kept, err)
 	}
 }
 

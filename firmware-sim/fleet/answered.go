@@ -7,7 +7,7 @@ import (
 
 // answered takes an answer of the server.
 func (s *sender) answered(a answer, now time.Time) error {
-	s.heard = now
+	s.unheard = time.Time{}
 	if a.reply != nil {
 		if err := s.carrier.send(a.reply, 0); err != nil {
 			return err

@@ -44,7 +44,7 @@ type sender struct {
 	strict bool
 
 	carrier  carrier   // of the present connection
-	heard    time.Time // when it was opened or the last answer came in it
+	unheard  time.Time // first transmission since its last answer; zero: none
 	scratch  []byte
 	pending  message
 	due      time.Time // of pending
@@ -160,7 +160,7 @@ func (s *sender) connect(ctx context.Context) (err error) {
 		return fmt.Errorf("%s: %w", s.route, err)
 	}
 	s.stats.connected.Add(1)
-	s.carrier, s.heard = c.carrier, time.Now()
+	s.carrier, s.unheard = c.carrier, time.Time{}
 	stop := context.AfterFunc(ctx, func() { c.end(false) })
 	defer stop()
 	var reader sync.WaitGroup
@@ -192,7 +192,7 @@ func (s *sender) observe(now time.Time) error {
 	}
 	framed := c.observe()
 	s.outbox.add(observation, framed, now)
-	return c.send(framed, observation)
+	return s.transmit(framed, observation, now)
 }
 
 // work sends what is due and takes answers until all is done.
@@ -314,11 +314,19 @@ func (s *sender) sendNew(now time.Time) error {
 		s.stats.asked.Add(1)
 		s.outbox.add(m.seq, bytes.Clone(s.scratch), now)
 	}
-	return s.carrier.send(s.scratch, m.seq)
+	return s.transmit(s.scratch, m.seq, now)
+}
+
+// transmit sends what frame has made, and notes since when nothing was answered.
+func (s *sender) transmit(framed []byte, seq uint64, now time.Time) error {
+	if s.unheard.IsZero() {
+		s.unheard = now
+	}
+	return s.carrier.send(framed, seq)
 }
 
 func (s *sender) sendAgain(u *unacked, givenUp bool, now time.Time) error {
-	if s.route.transport.keyed() && now.Sub(s.heard) > deafAfter {
+	if s.route.transport.keyed() && !s.unheard.IsZero() && now.Sub(s.unheard) > deafAfter {
 		return errDeaf
 	}
 	switch {
@@ -332,7 +340,7 @@ func (s *sender) sendAgain(u *unacked, givenUp bool, now time.Time) error {
 	default:
 		s.stats.retransmitted.Add(1)
 	}
-	return s.carrier.send(u.payload, u.seq)
+	return s.transmit(u.payload, u.seq, now)
 }
 
 // finish ends a carrier so that the server takes all that was sent.

@@ -15,7 +15,8 @@ func TestDTLSSession(t *testing.T) {
 		srv := newServer(t, nil)
 		srv.answer = answer(srv)
 		cfg.Target = srv.targetOver(DTLS)
-		cfg.Devices, cfg.Kinds, cfg.Interval, cfg.Acks.Share, cfg.Acks.Window, cfg.FirstSeq = 1, []string{"weather"}, sec, 1, 1, 1
+		cfg.Devices, cfg.Kinds, cfg.Acks.Share, cfg.Acks.Window, cfg.FirstSeq = 1, []string{"weather"}, 1, 1, 1
+		cfg.Interval = max(cfg.Interval, sec)
 		f, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -51,6 +52,22 @@ func TestDTLSSession(t *testing.T) {
 			}
 			if want := []string{errDeaf.Error()}; !slices.Equal(r.FirstErrors, want) {
 				t.Errorf("errors %q, want %q", r.FirstErrors, want)
+			}
+		})
+	})
+	t.Run("kept by a device that reports seldom", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			srv, r := run(t, Config{Duration: time.Hour, Interval: 5 * time.Minute}, func(*server) func(uint64, int) string {
+				return func(seq uint64, n int) string {
+					if n == 1 {
+						return ""
+					}
+					return ack(seq, n)
+				}
+			})
+			if srv.dials != 1 || r.Acknowledged != 12 || r.Retransmitted != 12 || r.Errors > 0 {
+				t.Errorf("%d connections, report %+v", srv.dials, r)
 			}
 		})
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/ingest/wire"
@@ -59,6 +60,9 @@ func (t *Target) validate(only ...Transport) error {
 		if len(only) > 0 && !slices.Contains(only, r.transport) {
 			return fmt.Errorf("%w: this goes over %v, not over %s", ErrInvalidConfig, only, r.transport)
 		}
+	}
+	if strings.Contains(t.HTTP, "@") {
+		return fmt.Errorf("%w: the address of HTTP has a user; there is the access token", ErrInvalidConfig)
 	}
 	if t.Format != 0 && !slices.Contains(Formats(), t.Format) {
 		return fmt.Errorf("%w: devices do not send format %v", ErrInvalidConfig, t.Format)

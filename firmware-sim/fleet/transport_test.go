@@ -280,6 +280,7 @@ func TestRoutesAreChecked(t *testing.T) {
 		{"StatsD acknowledged", Config{Target: Target{UDP: "a:1", Format: wire.FormatStatsD}, Acks: Acks{Share: 1}}, "statsd has no place to ask for an acknowledgement over udp"},
 		{"SenML acknowledged", Config{Target: Target{TCP: "a:1", Format: wire.FormatSenML}, Acks: Acks{Share: 1}}, "senml has no place to ask for an acknowledgement over tcp"},
 		{"SenML with a token", Config{Target: Target{CoAP: "a:1", Format: wire.FormatSenML, Secrets: token}}, "senml has no place for the token of greenhouse-1 over coap"},
+		{"a password in a URL", Config{Target: Target{HTTP: "http://u:secret@a"}}, "the address of HTTP has a user; there is"},
 		{"SenML acknowledged by CoAP", Config{Target: Target{CoAP: "a:1", Format: wire.FormatSenML}, Acks: Acks{Share: 1}}, ""},
 		{"StatsD with a token on a stream", Config{Target: Target{TLS: "a:1", Format: wire.FormatStatsD, Secrets: token}}, ""},
 	}

@@ -26,7 +26,7 @@ static const int suites[] = {
 
 static mbedtls_ssl_context ssl;
 static mbedtls_ssl_config conf;
-static mbedtls_net_context net;
+static mbedtls_net_context net = {-1}; /* none is open yet */
 static mbedtls_timing_delay_context timer;
 static mbedtls_ctr_drbg_context drbg;
 static mbedtls_entropy_context entropy;
