@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,11 +28,12 @@ func newSocket(conn net.Conn, l *link, st *stats) *socket {
 	return s
 }
 
-// put puts a datagram on the network.
+// put puts a datagram on the network. A session that ends breaks off its own writes
+// by their deadline.
 func (s *socket) put(b []byte) error {
 	s.stats.bytes.Add(int64(len(b)))
 	if _, err := s.Conn.Write(b); err != nil {
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
 		s.stats.fail(err)
