@@ -61,7 +61,11 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 	opened.SetReadLimit(maxMessage)
 	v.ws, v.conn = opened, shake.conn
 	h.pulse.add(v)
-	go v.read(req.options)
+	err = v.subscribe(req.options)
+	if err != nil {
+		h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
+	}
+	go v.read(err)
 	return true
 }
 
@@ -296,24 +300,18 @@ func (v *wsViewer) subscribe(o push.Options) error {
 	return nil
 }
 
-// read begins with a subscription and takes the viewer's messages until the
-// connection ends.
-func (v *wsViewer) read(o push.Options) {
-	err := v.subscribe(o)
-	if err != nil {
-		v.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
+// read takes the viewer's messages until the connection ends; failed tells why there
+// is no subscription. It waits on a small stack: there are many who wait.
+func (v *wsViewer) read(failed error) {
+	if failed != nil {
 		v.goodbye(websocket.StatusInternalError, storeFailed)
 	}
-	for err == nil {
-		var kind websocket.MessageType
-		var b []byte
-		if kind, b, err = v.ws.Read(context.Background()); err != nil {
-			break
+	w := newWaiter(v.conn.Conn, v.alive)
+	for failed == nil {
+		if !v.conn.unread() {
+			w.wait()
 		}
-		v.alive()
-		if failure := v.handle(kind, b); failure != nil {
-			_, err = v.conn.Write(push.Failure(failure.Error()).WebSocket())
-		}
+		failed = v.take()
 	}
 	_ = v.ws.CloseNow()
 	v.h.pulse.remove(v)
@@ -328,6 +326,21 @@ func (v *wsViewer) read(o push.Options) {
 	if last {
 		v.finish()
 	}
+}
+
+// take reads a message and acts on it.
+//
+//go:noinline
+func (v *wsViewer) take() error {
+	kind, b, err := v.ws.Read(context.Background())
+	if err != nil {
+		return err
+	}
+	v.alive()
+	if failure := v.handle(kind, b); failure != nil {
+		_, err = v.conn.Write(push.Failure(failure.Error()).WebSocket())
+	}
+	return err
 }
 
 // handle acts on one message. Its errors are for the viewer.
