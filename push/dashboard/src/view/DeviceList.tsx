@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals';
 import { found, query } from '../app.ts';
 import { s } from '../strings.ts';
 import { Card } from './Card.tsx';
+import { WaitingList } from './Waiting.tsx';
 
 /** Cards that are on the page at once: beyond, a browser on a small machine becomes slow. */
 const page = 300;
@@ -9,7 +10,7 @@ const page = 300;
 export function DeviceList() {
   const shown = useSignal(page);
   const devices = found.value;
-  if (devices.length === 0) {
+  if (devices.length === 0 && query.value !== '') {
     return (
       <div class="no-match">
         <p>{s.noMatch(query.value)}</p>
@@ -23,6 +24,7 @@ export function DeviceList() {
   return (
     <>
       <h1 class="visually-hidden">{s.devices(devices.length)}</h1>
+      <WaitingList />
       <ul class="cards">
         {devices.slice(0, shown.value).map((d) => (
           <Card key={d.id} device={d} />

@@ -1,0 +1,63 @@
+import { computed, effect, signal } from '@preact/signals';
+import { registry, type Registry } from './api.ts';
+import { link, place } from './app.ts';
+
+// Who waits for approval: asked for while somebody looks.
+
+/** How often that is, in milliseconds: while the list is open, elsewhere, and where nobody can wait. */
+const listed = 3000;
+const elsewhere = 15_000;
+const never = 60_000;
+
+/** An answer may be long: the pause is at least so many times what it took. */
+const share = 10;
+
+/** null until the server has said who waits. */
+const known = signal<Registry | null>(null);
+
+export const admission = computed(() => known.value?.admission ?? null);
+export const waiting = computed(() => known.value?.waiting ?? []);
+
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+function pause(): number {
+  if (admission.peek() !== 'approve') return never;
+  return place.peek().page === 'list' ? listed : elsewhere;
+}
+
+async function ask(): Promise<void> {
+  clearTimeout(timer);
+  const begun = performance.now();
+  try {
+    if (!document.hidden && link.state.peek().phase === 'live') {
+      const { admission, waiting } = await registry();
+      known.value = { admission, waiting };
+    }
+  } catch {
+    // Who waited before still does, as far as we know; the next answer tells.
+  }
+  clearTimeout(timer);
+  timer = setTimeout(() => void ask(), Math.max(pause(), share * (performance.now() - begun)));
+}
+
+/** Asks now: something has been decided. */
+export function askWhoWaits(): Promise<void> {
+  return ask();
+}
+
+/** Takes a device from the list at once; the next answer says the same. */
+export function seen(id: string): void {
+  const now = known.peek();
+  if (now) known.value = { ...now, waiting: now.waiting.filter((w) => w.id !== id) };
+}
+
+/** Starts what runs as long as the page. */
+export function watchTheLobby(): void {
+  const isLive = computed(() => link.state.value.phase === 'live');
+  effect(() => {
+    if (isLive.value && place.value.page === 'list') void ask();
+  });
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) void ask();
+  });
+}
