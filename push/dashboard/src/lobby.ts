@@ -18,6 +18,12 @@ const known = signal<Registry | null>(null);
 export const admission = computed(() => known.value?.admission ?? null);
 export const waiting = computed(() => known.value?.waiting ?? []);
 
+/** Whether it is known who waits, or not worth waiting for: what stands above the devices then has its place. */
+export const settled = signal(false);
+
+/** The devices do not wait longer for that, in milliseconds. */
+const patience = 400;
+
 let timer: ReturnType<typeof setTimeout> | undefined;
 
 function pause(): number {
@@ -25,24 +31,21 @@ function pause(): number {
   return place.peek().page === 'list' ? listed : elsewhere;
 }
 
-async function ask(): Promise<void> {
+/** Asks now, and again later. */
+export async function askWhoWaits(): Promise<void> {
   clearTimeout(timer);
   const begun = performance.now();
   try {
-    if (!document.hidden && link.state.peek().phase === 'live') {
+    if (!document.hidden && link.state.peek().phase !== 'unauthorized') {
       const { admission, waiting } = await registry();
       known.value = { admission, waiting };
     }
   } catch {
     // Who waited before still does, as far as we know; the next answer tells.
   }
+  settled.value = true;
   clearTimeout(timer);
-  timer = setTimeout(() => void ask(), Math.max(pause(), share * (performance.now() - begun)));
-}
-
-/** Asks now: something has been decided. */
-export function askWhoWaits(): Promise<void> {
-  return ask();
+  timer = setTimeout(() => void askWhoWaits(), Math.max(pause(), share * (performance.now() - begun)));
 }
 
 /** Takes a device from the list at once; the next answer says the same. */
@@ -53,11 +56,14 @@ export function seen(id: string): void {
 
 /** Starts what runs as long as the page. */
 export function watchTheLobby(): void {
+  const isConnecting = computed(() => link.state.value.phase === 'connecting');
   const isLive = computed(() => link.state.value.phase === 'live');
+  const isList = computed(() => place.value.page === 'list');
   effect(() => {
-    if (isLive.value && place.value.page === 'list') void ask();
+    if (isConnecting.value || (isLive.value && isList.value)) void askWhoWaits();
   });
+  setTimeout(() => (settled.value = true), patience);
   document.addEventListener('visibilitychange', () => {
-    if (!document.hidden) void ask();
+    if (!document.hidden) void askWhoWaits();
   });
 }

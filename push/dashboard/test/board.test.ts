@@ -141,7 +141,7 @@ test('the word of the server counts more than the rhythm', () => {
   assert.equal(state('a'), 'offline', 'before the review, which tells the change');
   assert.deepEqual(b.review(now + 60_000).map((d) => d.id), ['a', 'b']);
   assert.deepEqual([state('a'), state('b'), b.device('a')?.name.value], ['online', 'offline', '']);
-  b.apply(told('b', 'unknown'), live);
+  b.apply(told('b', 'unknown'), { ...live, now: now + 60_000 });
   assert.equal(state('b'), 'offline', 'unknown is no word');
 });
 

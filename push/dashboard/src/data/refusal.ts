@@ -5,10 +5,14 @@ export interface Group {
   times: number;
 }
 
-/** What a device sends wrong it sends wrong again and again: such refusals are one. */
+/** Reasons that lie in the payload itself. */
+const ofPayload: readonly string[] = ['syntax', 'device', 'metric', 'value', 'empty', 'too_long', 'encrypted'];
+
+/** What a device sends wrong it sends wrong again and again: such refusals are one. Where not the payload is to blame, it may be any. */
 function sameness(r: Refusal): string {
   const host = r.remote.slice(0, r.remote.lastIndexOf(':'));
-  return [host, r.transport, r.reason, r.error, r.payload ?? r.payload_base64].join('\n');
+  const payload = ofPayload.includes(r.reason) ? (r.payload ?? r.payload_base64) : '';
+  return [host, r.transport, r.reason, r.error, payload].join('\n');
 }
 
 /** Newest first, alike ones together with the newest of them. */
@@ -73,10 +77,10 @@ export interface Shown {
   after: string;
 }
 
-const replacements: Record<string, string> = { '\t': '→', '\r': '␍', ' ': '·' };
+const replacements: Record<string, string> = { '\t': '→', '\r': '\\r', ' ': '·' };
 
-/** Stands for what is missing at the end. */
-const missing = '␃';
+/** A space that stands for what is missing at the end. */
+const missing = '\u00a0';
 
 /** A text payload with the character marked that begins at byte `at`, from 1. */
 export function markText(payload: string, at = 0): Shown {
@@ -87,7 +91,7 @@ export function markText(payload: string, at = 0): Shown {
   for (const char of payload) {
     const size = sizeOf(char);
     if (at < bytes + size) {
-      if (char === '\n') return { before: payload.slice(0, i), bad: '⏎', after: payload.slice(i) };
+      if (char === '\n') return { before: payload.slice(0, i), bad: '↵', after: payload.slice(i) };
       return { before: payload.slice(0, i), bad: replacements[char] ?? char, after: payload.slice(i + char.length) };
     }
     bytes += size;

@@ -2,7 +2,7 @@ import { useEffect } from 'preact/hooks';
 import { registrar, registration, type Changed, type Registered } from '../api.ts';
 import { dialog, link } from '../app.ts';
 import type { Device } from '../data/board.ts';
-import { moment } from '../draw/when.ts';
+import { past } from '../draw/when.ts';
 import { seen } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { kinds } from './Add.tsx';
@@ -57,7 +57,7 @@ function Guard({ registered: r }: { registered: Registered | null }) {
 }
 
 function date(ms: number): string {
-  return moment(ms, Math.max(0, Date.now() + link.stats.clockOffset - ms));
+  return past(ms, Date.now() + link.stats.clockOffset);
 }
 
 interface Props {
@@ -147,9 +147,11 @@ function Name({ id, registered, asking }: Props) {
       <h3>{s.access.name}</h3>
       <label>
         <span class="visually-hidden">{s.access.name}</span>
-        <input name="name" defaultValue={registered?.name ?? ''} placeholder={id} maxLength={64} autocomplete="off" />
-        <span class="note">{s.access.nameHint}</span>
+        <input name="name" defaultValue={registered?.name ?? ''} placeholder={id} maxLength={64} autocomplete="off" aria-describedby="name-hint" />
       </label>
+      <p id="name-hint" class="note">
+        {s.access.nameHint}
+      </p>
       <div class="answers">
         <button class="button" type="submit" disabled={doing.busy}>
           {s.access.rename}

@@ -3,9 +3,19 @@ import { dialog } from '../app.ts';
 import { seen } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { Sheet } from './Dialog.tsx';
+import { Icon } from './Icon.tsx';
 import { Problem, useDoing } from './useDoing.tsx';
 
 export const kinds = ['psk', 'token'] as const;
+
+export function AddButton() {
+  return (
+    <button class="button" type="button" aria-haspopup="dialog" onClick={() => (dialog.value = { kind: 'add' })}>
+      <Icon name="plus" />
+      {s.add.title}
+    </button>
+  );
+}
 
 /** Registers a device with a secret: one that waits, or any. */
 export function AddDialog({ device }: { device: Waiting | null }) {
@@ -27,11 +37,26 @@ export function AddDialog({ device }: { device: Waiting | null }) {
       <p>{device ? s.add.admitLead : s.add.lead}</p>
       <form class="fields" onSubmit={submit}>
         {!device && (
-          <label>
-            <span>{s.add.id}</span>
-            <input name="id" required autofocus autocomplete="off" autocapitalize="off" spellcheck={false} maxLength={64} pattern="[A-Za-z0-9._:\-]+" title={s.add.idHint} />
-            <span class="note">{s.add.idHint}</span>
-          </label>
+          <div>
+            <label>
+              <span>{s.add.id}</span>
+              <input
+                name="id"
+                required
+                autofocus
+                autocomplete="off"
+                autocapitalize="off"
+                spellcheck={false}
+                maxLength={64}
+                pattern="[A-Za-z0-9._:\-]+"
+                title={s.add.idHint}
+                aria-describedby="id-hint"
+              />
+            </label>
+            <p id="id-hint" class="note">
+              {s.add.idHint}
+            </p>
+          </div>
         )}
         <label>
           <span>{s.add.name}</span>

@@ -1,5 +1,6 @@
 import { useSignal, useSignalEffect } from '@preact/signals';
 import { announcement, board, dialog, isEmpty, link, place, route } from '../app.ts';
+import { settled } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { AddDialog } from './Add.tsx';
 import { AskDialog } from './Ask.tsx';
@@ -14,6 +15,7 @@ import { StorageNotice } from './Notice.tsx';
 import { RefusedPage } from './Refused.tsx';
 import { SecretDialog } from './Secret.tsx';
 import { TokenForm } from './Token.tsx';
+import { WaitingList } from './Waiting.tsx';
 
 export function App() {
   return (
@@ -61,7 +63,11 @@ function Main() {
   if (locked.value) return <TokenForm />;
   if (route.value !== null) return <Later key={route.value} id={route.value} />;
   if (place.value.page === 'refused') return <RefusedPage />;
-  if (!board.begun.value) return <p class="connecting">{s.connecting}</p>;
-  if (isEmpty.value) return <Empty />;
-  return <DeviceList />;
+  if (!board.begun.value || !settled.value) return <p class="connecting">{s.connecting}</p>;
+  return (
+    <>
+      <WaitingList />
+      {isEmpty.value ? <Empty /> : <DeviceList />}
+    </>
+  );
 }

@@ -5,7 +5,7 @@ import { announcement, everySecond, link } from '../app.ts';
 import type { Device } from '../data/board.ts';
 import { bodyOf, isOpen, merged, typed, valueText } from '../data/command.ts';
 import { duration } from '../draw/format.ts';
-import { moment } from '../draw/when.ts';
+import { past } from '../draw/when.ts';
 import { s } from '../strings.ts';
 import { Icon, type IconName } from './Icon.tsx';
 import { useAsking, type Asking } from './useAsking.ts';
@@ -217,7 +217,7 @@ function Row({ command: c, now, draft, asking }: RowProps) {
 
 /** When, how often told, and how long it took or may still take. */
 function tale(c: Command, now: number): string {
-  const parts = [moment(c.created, Math.max(0, now - c.created))];
+  const parts = [past(c.created, now)];
   if (c.tries > 0) parts.push(s.commands.tries(c.tries));
   else if (isOpen(c)) parts.push(s.commands.waitingFor);
   if (isOpen(c)) parts.push(s.commands.expires(duration(Math.max(0, c.expires - now))));

@@ -1,8 +1,8 @@
 import { useSignal } from '@preact/signals';
 import { found, query } from '../app.ts';
 import { s } from '../strings.ts';
+import { AddButton } from './Add.tsx';
 import { Card } from './Card.tsx';
-import { WaitingList } from './Waiting.tsx';
 
 /** Cards that are on the page at once: beyond, a browser on a small machine becomes slow. */
 const page = 300;
@@ -24,11 +24,15 @@ export function DeviceList() {
   return (
     <>
       <h1 class="visually-hidden">{s.devices(devices.length)}</h1>
-      <WaitingList />
       <ul class="cards">
         {devices.slice(0, shown.value).map((d) => (
           <Card key={d.id} device={d} />
         ))}
+        {query.value === '' && (
+          <li class="add-card">
+            <AddButton />
+          </li>
+        )}
       </ul>
       {rest > 0 && (
         <button class="button more" type="button" onClick={() => (shown.value += page)}>

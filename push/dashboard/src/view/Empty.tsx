@@ -3,10 +3,10 @@ import { useEffect } from 'preact/hooks';
 import { about, type About } from '../api.ts';
 import { snippets } from '../snippets.ts';
 import { s } from '../strings.ts';
+import { AddButton } from './Add.tsx';
 import { Mark } from './Mark.tsx';
 import { RefusedList } from './Refused.tsx';
 import { Tabs } from './Tabs.tsx';
-import { WaitingList } from './Waiting.tsx';
 
 const defaultPort = 7700;
 
@@ -30,7 +30,6 @@ export function Empty() {
   const addresses = known.value?.addresses ?? [];
   return (
     <section class="empty">
-      <WaitingList />
       <div class="empty-head">
         <Mark />
         <h1>
@@ -64,6 +63,9 @@ export function Empty() {
         )}
       </div>
       {asked.value && <Tabs list={snippets(to)} label={s.empty.tabs} of="first" />}
+      <p class="or-add">
+        {s.empty.add} <AddButton />
+      </p>
       <RefusedList quiet />
     </section>
   );

@@ -1,8 +1,8 @@
 import type { ComponentChildren } from 'preact';
 import { link } from '../app.ts';
-import type { Device } from '../data/board.ts';
+import { isStale, type Device, type DeviceState } from '../data/board.ts';
 import { duration, number } from '../draw/format.ts';
-import { moment } from '../draw/when.ts';
+import { past } from '../draw/when.ts';
 import { s } from '../strings.ts';
 import type { Gauge, Presence } from '../transport/wire.ts';
 import { name } from './Card.tsx';
@@ -13,12 +13,11 @@ const rightWithin = 1000;
 /** What is known of a device beside its readings. What is usual has its place from the beginning, so that nothing moves when it comes. */
 export function Facts({ device }: { device: Device }) {
   const p = device.presence.value;
+  const interval = p?.interval ?? device.pace.usual;
   return (
     <dl class="device-facts" aria-label={s.facts.title}>
-      <Fact name={s.facts.state} hint={p && since(p)}>
-        {s.states[device.state.value]}
-      </Fact>
-      <Fact name={s.facts.rhythm}>{p?.interval && s.every(duration(p.interval))}</Fact>
+      <Since presence={p} state={device.state.value} />
+      <Fact name={s.facts.rhythm}>{interval > 0 && s.every(duration(interval))}</Fact>
       <Fact name={s.facts.from} hint={p?.guarded && s.facts.guarded}>
         {p?.address && `${p.address} · ${s.transport(p.transport ?? '')}`}
       </Fact>
@@ -37,10 +36,20 @@ export function Facts({ device }: { device: Device }) {
   );
 }
 
-function since(p: Presence): string {
-  if (p.state === 'unknown') return s.facts.unheard;
-  if (p.since === undefined) return '';
-  return s.facts.since(moment(p.since, Date.now() + link.stats.clockOffset - p.since));
+/** Since when it is what it is. */
+function Since({ presence: p, state }: { presence: Presence | null; state: DeviceState }) {
+  if (p?.state === 'unknown' || p?.since === undefined) {
+    return (
+      <Fact name={s.facts.state} hint={p?.state === 'unknown' && state !== 'silent' && s.facts.unheard}>
+        {s.states[state]}
+      </Fact>
+    );
+  }
+  return (
+    <Fact name={s.facts.since(s.states[state])} bad={isStale(state)}>
+      {past(p.since, Date.now() + link.stats.clockOffset)}
+    </Fact>
+  );
 }
 
 /** Percent, unless the metric is one of the names by which firmware sends volts. */

@@ -22,9 +22,6 @@ export function Header() {
         {place.value.page === 'list' && board.devices.value.length > 0 && <Search />}
         <nav class="tools">
           <LinkButton />
-          <button class="tool" type="button" aria-haspopup="dialog" aria-label={s.add.title} title={s.add.title} onClick={() => (dialog.value = { kind: 'add' })}>
-            <Icon name="plus" />
-          </button>
           <a class="tool" href="#/refused" aria-label={s.refused.title} title={s.refused.title}>
             <Icon name="inbox" />
           </a>

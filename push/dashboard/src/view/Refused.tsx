@@ -94,13 +94,19 @@ function Item({ refusal: r, times }: { refusal: Refusal; times: number }) {
       </p>
       {r.error && <p class="refused-why">{r.error}</p>}
       <Payload refusal={r} />
-      {/=-?\d+,\d+(\s|$)/.test(r.payload ?? '') && <p class="hint">{s.refused.comma}</p>}
       <p class="todo">
-        {todo} <FixLink refusal={r} />
+        {hintOf(r) || todo} <FixLink refusal={r} />
       </p>
       <p class="note">{source(r)}</p>
     </li>
   );
+}
+
+/** What helps with this payload more than the words for its reason; '' if nothing does. */
+function hintOf(r: Refusal): string {
+  if (r.reason !== 'syntax') return '';
+  if (/=-?\d+,\d+(\s|$)/.test(r.payload ?? '')) return s.refused.comma;
+  return r.format === 'line' ? s.refused.line : r.format === 'json' ? s.refused.json : '';
 }
 
 function Payload({ refusal: r }: { refusal: Refusal }) {

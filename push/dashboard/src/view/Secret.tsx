@@ -44,7 +44,7 @@ export function SecretDialog({ made }: { made: Changed }) {
                   <dt>{s.kinds[kind].name}</dt>
                   <dd>
                     <code>{secret}</code>
-                    <CopyButton text={secret} what={s.kinds[kind].name} onCopied={onCopied} />
+                    <CopyButton text={secret} what={s.kinds[kind].name} onCopied={onCopied} autofocus />
                   </dd>
                 </div>
               )

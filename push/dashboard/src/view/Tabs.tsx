@@ -61,9 +61,10 @@ interface CopyProps {
   /** What it is, for those who do not see it. */
   what: string;
   onCopied?: (() => void) | undefined;
+  autofocus?: boolean;
 }
 
-export function CopyButton({ text, what, onCopied }: CopyProps) {
+export function CopyButton({ text, what, onCopied, autofocus = false }: CopyProps) {
   const said = useSignal(s.copy);
   useEffect(() => {
     said.value = s.copy;
@@ -75,7 +76,7 @@ export function CopyButton({ text, what, onCopied }: CopyProps) {
     setTimeout(() => (said.value = s.copy), saidFor);
   };
   return (
-    <button class="button copy" type="button" onClick={() => void press()}>
+    <button class="button copy" type="button" autofocus={autofocus} onClick={() => void press()}>
       {said}
       <span class="visually-hidden"> {what}</span>
     </button>

@@ -2,7 +2,7 @@ import { useRef } from 'preact/hooks';
 import { registrar, type Waiting } from '../api.ts';
 import { announcement, dialog, link } from '../app.ts';
 import { age, valueOf } from '../draw/format.ts';
-import { moment } from '../draw/when.ts';
+import { past } from '../draw/when.ts';
 import { askWhoWaits, seen, waiting } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { name } from './Card.tsx';
@@ -60,8 +60,9 @@ export function WaitingDevice({ device: d, onGone }: { device: Waiting; onGone?:
       <div class="waiting-who">
         <h3>{d.id}</h3>
         <p class="note">
-          {d.address} · {s.transport(d.transport)} · {s.waiting.since(moment(d.first, now - d.first))} · {s.waiting.messages(d.messages)} ·{' '}
-          {s.waiting.last(age(Math.max(0, now - d.last)))}
+          {d.address} · {s.transport(d.transport)} · {s.waiting.since(past(d.first, now))}
+          <br />
+          {s.waiting.messages(d.messages)} · {s.waiting.heard(age(Math.max(0, now - d.last)))}
         </p>
       </div>
       <Values device={d} />
@@ -70,7 +71,7 @@ export function WaitingDevice({ device: d, onGone }: { device: Waiting; onGone?:
           {s.waiting.approve}
           <span class="visually-hidden">{s.waiting.of(d.id)}</span>
         </button>
-        <button class="button" type="button" aria-haspopup="dialog" onClick={() => (dialog.value = { kind: 'admit', device: d })}>
+        <button class="button" type="button" aria-haspopup="dialog" title={s.waiting.withSecretOf(d.id)} onClick={() => (dialog.value = { kind: 'admit', device: d })}>
           {s.waiting.withSecret}
           <span class="visually-hidden">{s.waiting.of(d.id)}</span>
         </button>
