@@ -143,7 +143,7 @@ func printCommand(out io.Writer, c *api.Command) error {
 	case c.Ended == nil && c.Sent == nil:
 		text += fmt.Sprintf("  until %s, for the next message of %s that asks for an answer", dayText(device.Time(c.Expires)), c.Device)
 	case c.Ended == nil:
-		text += fmt.Sprintf("  until %s, told %d times", dayText(device.Time(c.Expires)), c.Tries)
+		text += fmt.Sprintf("  until %s, told %d×", dayText(device.Time(c.Expires)), c.Tries)
 	}
 	_, err := fmt.Fprintln(out, text)
 	return err
