@@ -120,6 +120,7 @@ test('turning away asks first', async () => {
     await page.getByRole('button', { name: 'Turn away… nosy' }).click();
     await page.getByRole('button', { name: 'Turn away', exact: true }).click();
     await until(async () => (await waits(page, 'nosy').count()) === 0, 3000, 'leaving the list');
+    await until(async () => (await focused(page)) === 'waiting-title', 2000, 'the focus');
     const before = await refusedFor('credential');
     await naru.udp('climate,device=nosy temp=2');
     await until(async () => (await refusedFor('credential')) > before, 3000, 'the refusal');
@@ -186,6 +187,7 @@ test('a new token: the old one is valid until the new one is used', async () => 
     const { secrets } = await answer.json();
     await page.getByRole('button', { name: 'Copy Token' }).click();
     await page.getByRole('button', { name: 'Done' }).click();
+    await until(async () => (await page.evaluate(() => document.activeElement?.textContent)) === 'New token', 2000, 'the focus to come back');
     await until(async () => (await rows.count()) === 2, 3000, 'two tokens');
     assert.match(await rows.nth(1).textContent(), /follows the one above.*not yet/);
     await naru.udp(`m,device=pump,token=${old.token} v=2`, `m,device=pump,token=${secrets.token} v=3`);
@@ -203,11 +205,14 @@ test('renamed, revoked, removed', async () => {
     await page.getByText('Anybody in the network').waitFor();
     await page.getByLabel('Name', { exact: true }).fill('Lamp at the door');
     await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('Saved').waitFor();
     await page.getByRole('heading', { name: 'Lamp at the door', level: 1 }).waitFor();
     await page.getByRole('button', { name: 'Revoke…' }).click();
     await page.getByRole('heading', { name: 'Revoke lamp?' }).waitFor();
     await page.getByRole('button', { name: 'Revoke', exact: true }).click();
     await page.getByText('Revoked: nothing is taken').waitFor();
+    await until(async () => (await page.locator('dialog').count()) === 0, 2000, 'closing');
+    assert.equal(await page.getByLabel('Name', { exact: true }).inputValue(), 'Lamp at the door');
     await page.getByRole('button', { name: 'Remove the registration…' }).click();
     await page.getByRole('button', { name: 'Remove', exact: true }).click();
     await page.getByText('Anybody in the network').waitFor();
@@ -242,6 +247,20 @@ for (const { name, answer, says } of failures) {
     });
   });
 }
+
+test('the page of a device that waits', async () => {
+  await naru.udp('climate,device=loft temp=1');
+  await withPage(at('loft', 'access'), {}, async (page) => {
+    await page.getByText('New: what it sends waits for approval.').waitFor();
+    await page.getByRole('link', { name: 'Charts' }).click();
+    await page.getByText('It waits for approval').waitFor();
+    await page.getByRole('button', { name: 'Approve loft' }).click();
+    await naru.udp('climate,device=loft temp=2');
+    await page.locator('.panel[data-metric="climate.temp"] .value', { hasText: '2' }).waitFor();
+    await page.getByRole('link', { name: 'Access' }).click();
+    await page.getByText('Anybody in the network').waitFor();
+  });
+});
 
 test('what cannot be is answered by the gateway', async () => {
   await withPage(naru.url, {}, async (page) => {

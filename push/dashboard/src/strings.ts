@@ -166,11 +166,13 @@ export const en = {
 
   access: {
     title: 'Access',
-    open: 'Anybody in the network can send in its name.',
-    openHint: 'With a secret of its own, nobody else can.',
-    guarded: 'Spoken for: it is taken only with its secret.',
-    revoked: 'Revoked: nothing is taken in its name.',
-    revokedHint: 'A new secret lets it in again.',
+    guards: {
+      open: ['Anybody in the network can send in its name.', 'With a secret of its own, nobody else can.'],
+      guarded: ['Spoken for: it is taken only with its secret.', ''],
+      revoked: ['Revoked: nothing is taken in its name.', 'A new secret lets it in again.'],
+      approve: ['New: what it sends waits for approval.', 'A secret or a name approves it.'],
+      known: ['Not registered: nothing is taken in its name.', 'A secret or a name registers it.'],
+    } as const,
     credentials: 'Secrets',
     kind: 'Kind',
     created: 'Made',
@@ -185,7 +187,7 @@ export const en = {
     nameHint: 'For people; the device goes on sending its id.',
     rename: 'Save',
     renamed: 'Saved',
-    registered: (when: string) => `Registered ${when}`,
+    registered: (when: string) => `Registered ${when}.`,
     end: 'End its access',
     revoke: 'Revoke…',
     revokeAct: 'Revoke',

@@ -1,12 +1,13 @@
+import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { registrar, registration, type Changed, type Registered } from '../api.ts';
 import { dialog, link } from '../app.ts';
 import type { Device } from '../data/board.ts';
 import { past } from '../draw/when.ts';
-import { seen } from '../lobby.ts';
+import { admission, seen } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { kinds } from './Add.tsx';
-import { Icon } from './Icon.tsx';
+import { Icon, type IconName } from './Icon.tsx';
 import { useAsking, type Asking } from './useAsking.ts';
 import { Problem, useDoing } from './useDoing.tsx';
 
@@ -32,25 +33,34 @@ export function Access({ id, device }: { id: string; device: Device | undefined 
       <h2 id="access-title" class="visually-hidden">
         {s.access.title}
       </h2>
-      <Guard registered={r} />
+      <Guard registered={r} isNew={device === undefined || device.state.value === 'silent'} />
       <Secrets id={id} registered={r} asking={asking} />
-      <Name key={r?.name ?? ''} id={id} registered={r} asking={asking} />
+      <Name id={id} registered={r} asking={asking} />
       {r && <End id={id} revoked={r.revoked === true} asking={asking} />}
       {asking.failed.value !== '' && <p class="note">{asking.failed}</p>}
     </section>
   );
 }
 
+type Guarded = 'open' | 'guarded' | 'revoked' | 'approve' | 'known';
+
+/** What becomes of messages in its name; isNew: nothing of the device is stored. */
+function guardOf(r: Registered | null, isNew: boolean): Guarded {
+  if (r) return r.revoked ? 'revoked' : r.credentials.length > 0 ? 'guarded' : 'open';
+  return (isNew && admission.value) || 'open';
+}
+
+const locks: Record<Guarded, IconName> = { open: 'unlock', guarded: 'lock', revoked: 'barred', approve: 'clock', known: 'barred' };
+
 /** In one line: whom the gateway believes. */
-function Guard({ registered: r }: { registered: Registered | null }) {
-  const state = r?.revoked ? 'revoked' : r && r.credentials.length > 0 ? 'guarded' : 'open';
-  const text = { revoked: s.access.revoked, guarded: s.access.guarded, open: s.access.open }[state];
-  const hint = { revoked: s.access.revokedHint, guarded: r ? s.access.registered(date(r.created)) : '', open: s.access.openHint }[state];
+function Guard({ registered: r, isNew }: { registered: Registered | null; isNew: boolean }) {
+  const state = guardOf(r, isNew);
+  const [text, hint] = s.access.guards[state];
   return (
     <div class={`guard ${state}`}>
-      <Icon name={state === 'guarded' ? 'lock' : state === 'revoked' ? 'barred' : 'unlock'} />
+      <Icon name={locks[state]} />
       <p>
-        <strong>{text}</strong> <span>{hint}</span>
+        <strong>{text}</strong> <span>{hint}</span> {r && <span>{s.access.registered(date(r.created))}</span>}
       </p>
     </div>
   );
@@ -86,7 +96,7 @@ function Secrets(props: Props) {
       {list.length === 0 ? <p class="note">{s.access.none}</p> : <Credentials list={list} />}
       <div class="answers">
         {kinds.map((kind) => (
-          <button key={kind} class="button" type="button" disabled={doing.busy} onClick={() => void doing.run(() => make(props, kind))}>
+          <button key={kind} class="button" type="button" aria-disabled={doing.busy} onClick={() => void doing.run(() => make(props, kind))}>
             <Icon name="key" />
             {(has(kind) ? s.access.renew : s.access.make)[kind]}
           </button>
@@ -133,13 +143,17 @@ function Credentials({ list }: { list: Registered['credentials'] }) {
 
 function Name({ id, registered, asking }: Props) {
   const doing = useDoing();
+  const draft = useSignal<string | null>(null); // null: as it is registered
+  const saved = useSignal(false);
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();
-    const name = String(new FormData(event.currentTarget as HTMLFormElement).get('name') ?? '').trim();
+    const name = (draft.value ?? registered?.name ?? '').trim();
     void doing.run(async () => {
-      await (registered ? registrar.rename(id, name) : registrar.approve(id, { name }));
+      const now = await (registered ? registrar.rename(id, name) : registrar.approve(id, { name }));
       seen(id);
-      asking.again();
+      asking.value.value = now;
+      draft.value = null;
+      saved.value = true;
     });
   };
   return (
@@ -147,15 +161,28 @@ function Name({ id, registered, asking }: Props) {
       <h3>{s.access.name}</h3>
       <label>
         <span class="visually-hidden">{s.access.name}</span>
-        <input name="name" defaultValue={registered?.name ?? ''} placeholder={id} maxLength={64} autocomplete="off" aria-describedby="name-hint" />
+        <input
+          value={draft.value ?? registered?.name ?? ''}
+          onInput={(e) => {
+            draft.value = e.currentTarget.value;
+            saved.value = false;
+          }}
+          placeholder={id}
+          maxLength={64}
+          autocomplete="off"
+          aria-describedby="name-hint"
+        />
       </label>
       <p id="name-hint" class="note">
         {s.access.nameHint}
       </p>
       <div class="answers">
-        <button class="button" type="submit" disabled={doing.busy}>
+        <button class="button" type="submit" aria-disabled={doing.busy}>
           {s.access.rename}
         </button>
+        <span class="saved" role="status">
+          {saved.value && s.access.renamed}
+        </span>
       </div>
       <Problem of={doing} />
     </form>

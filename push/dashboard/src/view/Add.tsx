@@ -78,7 +78,7 @@ export function AddDialog({ device }: { device: Waiting | null }) {
           <button class="button" type="button" onClick={() => (dialog.value = null)}>
             {s.cancel}
           </button>
-          <button class="button primary" type="submit" disabled={doing.busy}>
+          <button class="button primary" type="submit" aria-disabled={doing.busy}>
             {s.add.act}
           </button>
         </div>

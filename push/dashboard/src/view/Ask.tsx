@@ -19,7 +19,7 @@ export function AskDialog({ question }: { question: Question }) {
         <button class="button" type="button" autofocus onClick={() => (dialog.value = null)}>
           {s.cancel}
         </button>
-        <button class="button danger" type="button" disabled={doing.busy} onClick={() => void act()}>
+        <button class="button danger" type="button" aria-disabled={doing.busy} onClick={() => void act()}>
           {question.act}
         </button>
       </div>

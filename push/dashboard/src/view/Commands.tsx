@@ -120,7 +120,7 @@ function Send({ id, device, draft, asking }: SendProps) {
           ))}
         </select>
       </label>
-      <button class="button primary" type="submit" disabled={doing.busy}>
+      <button class="button primary" type="submit" aria-disabled={doing.busy}>
         {s.commands.send}
       </button>
       <p class="note send-note">
@@ -200,7 +200,7 @@ function Row({ command: c, now, draft, asking }: RowProps) {
       </p>
       <p class="note">{tale(c, now)}</p>
       {isOpen(c) ? (
-        <button class="button" type="button" disabled={doing.busy} onClick={() => void cancel()}>
+        <button class="button" type="button" aria-disabled={doing.busy} onClick={() => void cancel()}>
           {s.cancel}
           <span class="visually-hidden"> {c.name}</span>
         </button>

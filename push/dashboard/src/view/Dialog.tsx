@@ -15,7 +15,14 @@ interface Props {
 /** A modal sheet: the browser keeps the focus in it, Esc and a click beside it close it. */
 export function Sheet({ title, kind, children, mayClose }: Props) {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => ref.current?.showModal(), []);
+  useEffect(() => {
+    const before = document.activeElement;
+    ref.current?.showModal();
+    return () => {
+      // What leaves the page with the focus gives it to nobody.
+      if (document.activeElement === document.body && before instanceof HTMLElement) before.focus();
+    };
+  }, []);
   const close = (): void => {
     if (mayClose?.() ?? true) ref.current?.close();
   };

@@ -25,7 +25,7 @@ export function WaitingList() {
       <ul>
         {list.map((d) => (
           <li key={d.id} data-waiting={d.id}>
-            <WaitingDevice device={d} onGone={() => heading.current?.focus()} />
+            <WaitingDevice device={d} onGone={() => requestAnimationFrame(() => heading.current?.focus())} />
           </li>
         ))}
       </ul>
@@ -67,7 +67,7 @@ export function WaitingDevice({ device: d, onGone }: { device: Waiting; onGone?:
       </div>
       <Values device={d} />
       <div class="waiting-acts">
-        <button class="button primary" type="button" disabled={doing.busy} onClick={() => void approve()}>
+        <button class="button primary" type="button" aria-disabled={doing.busy} onClick={() => void approve()}>
           {s.waiting.approve}
           <span class="visually-hidden">{s.waiting.of(d.id)}</span>
         </button>
