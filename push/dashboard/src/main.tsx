@@ -4,6 +4,7 @@ import './style/cards.css';
 import './style/device.css';
 import './style/panels.css';
 import './style/registry.css';
+import './style/commands.css';
 import { render } from 'preact';
 import { start } from './app.ts';
 import { listenToKeys } from './keys.ts';

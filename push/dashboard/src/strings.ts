@@ -132,7 +132,6 @@ export const en = {
     turnedAway: (id: string) => `${id} is turned away`,
     question: (id: string) => `Turn ${id} away?`,
     questionText: 'Nothing is taken in its name until you give it a secret or remove its registration.',
-    here: 'This device waits for approval.',
   },
 
   add: {
@@ -217,7 +216,6 @@ export const en = {
     ] as const,
     send: 'Send',
     again: 'Use again',
-    cancel: 'Cancel',
     sentAs: {
       none: 'without a value',
       number: 'goes as a number',
@@ -304,7 +302,6 @@ export const en = {
     none: 'Nothing was refused.',
     noneHint: 'When a payload is not understood or not allowed, it stands here with the place, the reason and what to do about it.',
     noneOf: 'None of the last 200 was refused for this.',
-    unavailable: 'The server does not tell.',
     counts: 'Refused since the gateway started, by reason',
     all: 'All',
     times: (n: number) => `${n} times`,

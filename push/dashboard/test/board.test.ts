@@ -154,5 +154,10 @@ test('a device that has sent nothing is known by its registration, and leaves wi
   b.apply({ type: 'readings', cursor: 'a-9', readings: [reading('z', 'x', 1)] }, { ...live, now: now + 60_000 });
   assert.equal(b.device('z')?.state.value, 'online');
   for (const id of ['a', 'm', 'z', 'nobody']) b.apply(told(id, 'removed'), live);
+  assert.equal(b.devices.value.length, 3, 'before the review, which lists them together');
+  b.review(now + 60_000);
   assert.deepEqual(b.devices.value.map((d) => d.id), ['m', 'z']);
+  for (const id of ['q10', 'q9']) b.apply(told(id, 'unknown'), live);
+  b.review(now + 60_000);
+  assert.deepEqual(b.devices.value.map((d) => d.id), ['m', 'q9', 'q10', 'z']);
 });

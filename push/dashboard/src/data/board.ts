@@ -86,6 +86,8 @@ export class Board {
   /** Readings received, and those of them that were pushed as they happened. */
   readings = 0;
   pushed = 0;
+  /** The server may tell of thousands of devices one by one: they are listed together, at the next review. */
+  #unlisted = false;
   readonly #byId = new Map<string, Device>();
   readonly #touched: Touched;
 
@@ -111,7 +113,7 @@ export class Board {
         this.begun.value = false;
         break;
       case 'device':
-        this.#presence(message.device, arrival.now);
+        if (this.#presence(message.device, arrival.now)) this.#unlisted = true;
         break;
       case 'error':
         break;
@@ -121,14 +123,16 @@ export class Board {
   /** What the server says of its devices where it does not push that. */
   learn(presences: readonly Presence[], now: number): void {
     batch(() => {
-      for (const p of presences) this.#presence(p, now);
+      for (const p of presences) if (this.#presence(p, now)) this.#unlisted = true;
+      this.#list();
     });
   }
 
-  /** Once a second: who has been silent for too long. Returns those whose state changed. */
+  /** Once a second: who is there, and who has been silent for too long. Returns those whose state changed. */
   review(now: number): Device[] {
     const changed: Device[] = [];
     batch(() => {
+      if (this.#unlisted) this.#list();
       for (const d of this.#byId.values()) {
         if (this.#judge(d, now)) changed.push(d);
         if (d.isNew.peek() && now - d.firstAt > newFor) d.isNew.value = false;
@@ -145,15 +149,10 @@ export class Board {
     return true;
   }
 
-  #presence(p: Presence, now: number): void {
+  /** Returns whether there is a device more, or less. */
+  #presence(p: Presence, now: number): boolean {
     let d = this.#byId.get(p.id);
-    if (p.state === 'removed') {
-      if (d && d.readings === 0) {
-        this.#byId.delete(p.id);
-        this.#publish(new Set(), true);
-      }
-      return;
-    }
+    if (p.state === 'removed') return d !== undefined && d.readings === 0 && this.#byId.delete(p.id);
     const isNew = !d;
     const first = d?.presence.peek() == null;
     if (!d) {
@@ -163,7 +162,7 @@ export class Board {
     d.presence.value = p;
     d.name.value = p.name ?? '';
     if (first) this.#judge(d, now); // else the next review tells the change
-    if (isNew) this.#publish(new Set(), true);
+    return isNew;
   }
 
   #readings(readings: readonly Reading[], arrival: Arrival): void {
@@ -192,7 +191,7 @@ export class Board {
     this.readings += readings.length;
     if (arrival.live) this.pushed += readings.length;
     this.begun.value = true;
-    if (more || grown.size > 0) batch(() => this.#publish(grown, more));
+    if (more || grown.size > 0) batch(() => this.#publish(grown, more || this.#unlisted));
   }
 
   #hear(d: Device, time: number, arrival: Arrival): void {
@@ -207,6 +206,11 @@ export class Board {
     for (const d of grown) {
       d.series.value = [...d.byMetric.values()].sort((a, b) => natural.compare(a.metric, b.metric));
     }
-    if (more) this.devices.value = [...this.#byId.values()].sort((a, b) => natural.compare(a.id, b.id));
+    if (more) this.#list();
+  }
+
+  #list(): void {
+    this.#unlisted = false;
+    this.devices.value = [...this.#byId.values()].sort((a, b) => natural.compare(a.id, b.id));
   }
 }
