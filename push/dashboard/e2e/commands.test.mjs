@@ -35,7 +35,9 @@ class Device {
     const message = { device: this.id, seq: ++this.#seq, ack: true, temp: 20 + this.#seq, ...(outcome !== undefined && { outcome }) };
     const answer = new Promise((resolve) => this.#socket.once('message', resolve));
     this.#socket.send(JSON.stringify(message), Number(port), host);
-    return JSON.parse(await Promise.race([answer, sleep(5000, '{"error":"no answer"}')])).command;
+    const { ack, command } = JSON.parse(await Promise.race([answer, sleep(5000, '{"ack":"not within 5 s"}')]));
+    assert.equal(ack, this.#seq);
+    return command;
   }
 
   close() {

@@ -47,7 +47,7 @@ async function narrow(page) {
   assert.ok(wide <= room, `${wide} px wide in ${room}`);
 }
 
-/** How often a device's last message was refused for its credential. */
+/** How many messages were refused for a reason. */
 async function refusedFor(reason) {
   return (await api('limits')).refused[reason];
 }

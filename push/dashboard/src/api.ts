@@ -190,11 +190,16 @@ export function registry(): Promise<Registry> {
 }
 
 /** What is registered of a device; null if nothing is. */
-export async function registration(id: string): Promise<Registered | null> {
+export function registration(id: string): Promise<Registered | null> {
+  return unlessUnknown<Registered | null>(get<Registered>(api(`registry/${encodeURIComponent(id)}`)), null);
+}
+
+/** The answer, or what stands for it where the server knows no such thing. */
+async function unlessUnknown<T>(answer: Promise<T>, otherwise: T): Promise<T> {
   try {
-    return await get<Registered>(api(`registry/${encodeURIComponent(id)}`));
+    return await answer;
   } catch (reason) {
-    if (reason instanceof Denied && reason.status === 404) return null;
+    if (reason instanceof Denied && reason.status === 404) return otherwise;
     throw reason;
   }
 }
@@ -217,9 +222,10 @@ function commandsPath(device: string): string {
   return `devices/${encodeURIComponent(device)}/commands`;
 }
 
-/** The commands of a device, newest first. */
+/** The commands of a device, newest first; none of one that the server does not know. */
 export async function commands(device: string): Promise<Command[]> {
-  return (await get<{ commands: Command[] | null }>(api(commandsPath(device)))).commands ?? [];
+  const answer = get<{ commands: Command[] | null }>(api(commandsPath(device)));
+  return (await unlessUnknown(answer, { commands: [] })).commands ?? [];
 }
 
 /** The body is JSON: its value travels as it was written. */

@@ -25,33 +25,36 @@ export const settled = signal(false);
 const patience = 400;
 
 let timer: ReturnType<typeof setTimeout> | undefined;
+let turn = 0;
 
 function pause(): number {
   if (admission.peek() !== 'approve') return never;
   return place.peek().page === 'list' ? listed : elsewhere;
 }
 
-/** Asks now, and again later. */
-export async function askWhoWaits(): Promise<void> {
+/** Asks now, and again later; what an earlier question brings no longer counts. */
+async function ask(): Promise<void> {
   clearTimeout(timer);
+  const mine = ++turn;
   const begun = performance.now();
   try {
     if (!document.hidden && link.state.peek().phase !== 'unauthorized') {
       const { admission, waiting } = await registry();
-      known.value = { admission, waiting };
+      if (mine === turn) known.value = { admission, waiting };
     }
   } catch {
     // Who waited before still does, as far as we know; the next answer tells.
   }
+  if (mine !== turn) return;
   settled.value = true;
-  clearTimeout(timer);
-  timer = setTimeout(() => void askWhoWaits(), Math.max(pause(), share * (performance.now() - begun)));
+  timer = setTimeout(() => void ask(), Math.max(pause(), share * (performance.now() - begun)));
 }
 
-/** Takes a device from the list at once; the next answer says the same. */
-export function seen(id: string): void {
+/** What becomes of a device has been decided: it leaves the list at once, and the next answer says the same. */
+export function decided(id: string): void {
   const now = known.peek();
   if (now) known.value = { ...now, waiting: now.waiting.filter((w) => w.id !== id) };
+  void ask();
 }
 
 /** Starts what runs as long as the page. */
@@ -60,10 +63,10 @@ export function watchTheLobby(): void {
   const isLive = computed(() => link.state.value.phase === 'live');
   const isList = computed(() => place.value.page === 'list');
   effect(() => {
-    if (isConnecting.value || (isLive.value && isList.value)) void askWhoWaits();
+    if (isConnecting.value || (isLive.value && isList.value)) void ask();
   });
   setTimeout(() => (settled.value = true), patience);
   document.addEventListener('visibilitychange', () => {
-    if (!document.hidden) void askWhoWaits();
+    if (!document.hidden) void ask();
   });
 }

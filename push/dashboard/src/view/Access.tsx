@@ -4,7 +4,7 @@ import { registrar, registration, type Changed, type Registered } from '../api.t
 import { dialog, link } from '../app.ts';
 import type { Device } from '../data/board.ts';
 import { past } from '../draw/when.ts';
-import { admission, seen } from '../lobby.ts';
+import { admission, decided } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { kinds } from './Add.tsx';
 import { Icon, type IconName } from './Icon.tsx';
@@ -80,7 +80,7 @@ interface Props {
 function make({ id, registered, asking }: Props, kind: Kind): Promise<void> {
   const made: Promise<Changed> = registered ? registrar.rotate(id, { [kind]: true }) : registrar.register(id, { [kind]: true });
   return made.then((m) => {
-    seen(id);
+    decided(id);
     asking.again();
     dialog.value = { kind: 'secret', made: m };
   });
@@ -150,7 +150,7 @@ function Name({ id, registered, asking }: Props) {
     const name = (draft.value ?? registered?.name ?? '').trim();
     void doing.run(async () => {
       const now = await (registered ? registrar.rename(id, name) : registrar.approve(id, { name }));
-      seen(id);
+      decided(id);
       asking.value.value = now;
       draft.value = null;
       saved.value = true;

@@ -1,6 +1,6 @@
 import { registrar, type Waiting, type Wish } from '../api.ts';
 import { dialog } from '../app.ts';
-import { seen } from '../lobby.ts';
+import { decided } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { Sheet } from './Dialog.tsx';
 import { Icon } from './Icon.tsx';
@@ -28,7 +28,7 @@ export function AddDialog({ device }: { device: Waiting | null }) {
     const wish: Wish = { name: read('name'), [read('kind')]: true };
     void doing.run(async () => {
       const made = await registrar.register(id, wish);
-      seen(id);
+      decided(id);
       dialog.value = { kind: 'secret', made };
     });
   };

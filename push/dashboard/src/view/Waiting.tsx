@@ -3,7 +3,7 @@ import { registrar, type Waiting } from '../api.ts';
 import { announcement, dialog, link } from '../app.ts';
 import { age, valueOf } from '../draw/format.ts';
 import { past } from '../draw/when.ts';
-import { askWhoWaits, seen, waiting } from '../lobby.ts';
+import { decided, waiting } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { name } from './Card.tsx';
 import { Problem, useDoing } from './useDoing.tsx';
@@ -38,10 +38,9 @@ export function WaitingDevice({ device: d, onGone }: { device: Waiting; onGone?:
   const doing = useDoing();
   const now = Date.now() + link.stats.clockOffset;
   const gone = (text: string): void => {
-    seen(d.id);
+    decided(d.id);
     announcement.value = text;
     onGone?.();
-    void askWhoWaits();
   };
   const approve = (): Promise<void> =>
     doing.run(async () => {
