@@ -240,7 +240,7 @@ func (g *gateway) refused() []api.Refused {
 		}
 		out = append(out, api.Refused{
 			Time: r.Time, Remote: r.Peer.Addr.String(), Transport: r.Peer.Transport, Format: format,
-			Reason: r.Reason.String(), Error: r.Detail, Payload: r.Payload, Size: r.Size,
+			Reason: r.Reason.String(), Error: r.Detail, Payload: r.Payload, Size: r.Size, At: r.At,
 		})
 	}
 	return out
