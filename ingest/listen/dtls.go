@@ -76,13 +76,14 @@ type DTLS struct {
 	Keys func(identity []byte) []Key
 	// Used is told which key a device has come in with; nil means nobody.
 	Used func(id device.ID, k Key)
-	// Certificates are the server's. With none, suites with certificates are not
-	// spoken. Devices must then have one that ClientCAs vouch for, with their id as
-	// DNS name or common name.
-	Certificates []tls.Certificate
-	ClientCAs    *x509.CertPool
-	// Certified decides about the device of a valid certificate; nil takes all.
-	Certified func(id device.ID, leaf *x509.Certificate) bool
+	// Certificate returns the server's; it is asked in each handshake. nil: suites
+	// with certificates are not spoken. A device that has no key must then have one
+	// that ClientCAs vouch for, with its id as DNS name or common name.
+	Certificate func() (*tls.Certificate, error)
+	ClientCAs   *x509.CertPool
+	// Certified decides about the device of a valid certificate, and of a session that
+	// one has begun; nil takes all.
+	Certified func(id device.ID) bool
 	// Store keeps the sessions; nil means that they end with the program.
 	Store SessionStore
 	// Refuse is told of devices that did not get in; nil means nobody.

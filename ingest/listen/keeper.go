@@ -91,7 +91,7 @@ func (d *DTLS) welcome(s *session, now time.Time) bool {
 		return false
 	}
 	if s.certificate {
-		return len(d.Certificates) > 0
+		return d.Certificate != nil && (d.Certified == nil || d.Certified(s.device))
 	}
 	return d.Keys != nil && len(d.Keys([]byte(s.device))) > 0
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -122,22 +123,27 @@ func (k *shake) Write(line []byte) (int, error) {
 }
 
 // config returns pion's configuration for a handshake. The client's order of
-// suites counts; one that offers suites with a key never gets one with
-// certificates, which it may offer too without having any.
-func (d *DTLS) config(k *shake, h hello) *dtls.Config {
+// suites counts; one that offers suites with a key, or whose suites are not all
+// known, never gets one with certificates, which it may offer too without having
+// any. Nobody gets one with certificates without showing his.
+func (d *DTLS) config(k *shake, h hello) (*dtls.Config, error) {
 	c := &dtls.Config{
 		LoggerFactory:        listener{k.cancel, new(sync.Once)},
 		KeyLogWriter:         k,
 		ExtendedMasterSecret: dtls.RequestExtendedMasterSecret,
 	}
-	if len(d.Certificates) == 0 || d.Keys != nil && (len(h.suites) == 0 || h.offers(pskSuites)) {
+	if d.Certificate == nil || d.Keys != nil && (!h.whole || h.offers(pskSuites)) {
 		c.PSK = func(identity []byte) ([]byte, error) { return d.secret(k, identity) }
 		c.PSKIdentityHint = []byte(identityHint)
 		c.CustomCipherSuites = chachaSuites
 		c.CipherSuites = builtIn(pskSuites)
-		return c
+		return c, nil
 	}
-	c.Certificates = d.Certificates
+	certificate, err := d.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	c.Certificates = []tls.Certificate{*certificate}
 	c.ClientAuth, c.ClientCAs = dtls.RequireAndVerifyClientCert, d.ClientCAs
 	c.CipherSuites = builtIn(certificateSuites)
 	c.VerifyPeerCertificate = func(_ [][]byte, chains [][]*x509.Certificate) error {
@@ -145,13 +151,13 @@ func (d *DTLS) config(k *shake, h hello) *dtls.Config {
 			return errNoDevice
 		}
 		id, err := certificateDevice(chains[0][0])
-		if err == nil && d.Certified != nil && !d.Certified(id, chains[0][0]) {
+		if err == nil && d.Certified != nil && !d.Certified(id) {
 			err = fmt.Errorf("device %q may not come in", id)
 		}
 		k.certified = id
 		return err
 	}
-	return c
+	return c, nil
 }
 
 // builtIn returns the suites that pion has itself.
@@ -243,7 +249,11 @@ func (t *turns) done(k *shake, ok bool) {
 func (d *DTLS) shakeHands(ctx context.Context, k *shake, h hello) {
 	ctx, cancel := context.WithTimeoutCause(ctx, shakeTimeout, errSlow)
 	defer cancel()
-	conn, err := dtls.ServerWithContext(ctx, k.conn, d.config(k, h))
+	var conn *dtls.Conn
+	config, err := d.config(k, h)
+	if err == nil {
+		conn, err = dtls.ServerWithContext(ctx, k.conn, config)
+	}
 	if err == nil {
 		err = d.establish(ctx, k, k.conn.mute())
 		_ = conn.Close() // it only ends goroutines
@@ -288,7 +298,7 @@ func (d *DTLS) tell(k *shake, err error) {
 	var why string
 	switch {
 	case !errors.Is(err, errWrongKey):
-		why = fmt.Sprintf("handshake: %v", err)
+		why = bounded(fmt.Sprintf("handshake: %v", err))
 	case len(k.keys) > 1:
 		why = fmt.Sprintf("wrong key for device %q: number %d of %d was tried, the next attempt tries another", k.identity, k.key+1, len(k.keys))
 	case len(k.keys) == 1:
@@ -300,6 +310,14 @@ func (d *DTLS) tell(k *shake, err error) {
 		d.Refuse(ingest.Peer{Addr: k.conn.to, Transport: dtlsTransport}, ingest.Handshake, why, nil)
 	}
 	d.quiet.warn(d.Logger, k.conn.to, why)
+}
+
+// maxWhy bounds the words about a handshake that failed, in bytes; they may quote
+// the peer's certificate.
+const maxWhy = 200
+
+func bounded(why string) string {
+	return strings.ToValidUTF8(why[:min(len(why), maxWhy)], "")
 }
 
 // warnEvery bounds the lines in the log about failed handshakes; what is left out
