@@ -143,13 +143,14 @@ func startSecure(t *testing.T, ids ...string) *securePeers {
 	s.sightings = watchAll(t, s.addresses)
 	_, root, _ := fetch(t, s.url(rootPath))
 	s.root = written(t, "root.crt", root)
-	s.own = s.certificate(t, data, "own")
+	s.own = certificateOf(t, data, "own")
 	s.foreign = foreignCertificate(t, "own")
 	return s
 }
 
-// certificate returns the file with key and certificate of a device.
-func (s *securePeers) certificate(t *testing.T, data, id string) string {
+// certificateOf returns the file with key and certificate of a device, signed by the
+// authority of the folder.
+func certificateOf(t *testing.T, data, id string) string {
 	t.Helper()
 	code, text, stderr := command(t, nil, "device", "cert", id, "--data", data)
 	if code != 0 {
@@ -391,7 +392,7 @@ func TestCoAPPeers(t *testing.T) {
 	data := t.TempDir()
 	g := startGateway(t, data, "--dtls-certificates", "--psk", fmt.Sprintf("psk=%x", text))
 	s := watchAll(t, g.addresses)
-	own := (&securePeers{gatewayUnderTest: g}).certificate(t, data, "own")
+	own := certificateOf(t, data, "own")
 	plain, secure := "coap://"+g.UDP, "coaps://"+g.UDP
 	key := []string{"-u", "psk", "-k", text}
 	for _, p := range []peer{
