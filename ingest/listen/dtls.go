@@ -30,7 +30,7 @@ const (
 	// maxShakes bounds the handshakes that are under way, some 30 KiB each. Beyond,
 	// the oldest ends of a stranger, whose address has no session and who has not
 	// returned the cookie: a flood of forged addresses pushes out itself.
-	maxShakes = 512
+	maxShakes = 320
 	// maxBeginning bounds the handshakes of strangers that have not been given their
 	// cookie yet, so that a flood leaves processors to everybody else. Who is turned
 	// away gets in when he asks again: forged addresses do not.
