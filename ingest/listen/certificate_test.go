@@ -251,24 +251,24 @@ func TestSuitesOffered(t *testing.T) {
 	const ecdsa, rsaGCM, gcm, cbc, all = 0xc02b, 0xc02f, 0x00a8, 0x00ae, 1000
 	for _, tt := range []struct {
 		name        string
-		d           DTLS
+		d           *DTLS
 		first       int
 		suites      []uint16
 		certificate bool
 		fails       bool
 	}{
-		{"keys only", DTLS{Keys: oneDevice()}, all, []uint16{ecdsa, gcm}, false, false},
-		{"keys only, none offered", DTLS{Keys: oneDevice()}, all, []uint16{ecdsa}, false, false},
-		{"neither", DTLS{}, all, []uint16{ecdsa}, false, false},
-		{"a key, last", DTLS{Keys: oneDevice(), Certificate: own}, all, []uint16{ecdsa, rsaGCM, gcm}, false, false},
-		{"a key, first", DTLS{Keys: oneDevice(), Certificate: own}, all, []uint16{0xccac, ecdsa}, false, false},
-		{"no key", DTLS{Keys: oneDevice(), Certificate: own}, all, []uint16{ecdsa, rsaGCM}, true, false},
-		{"a suite with a key that is not ours", DTLS{Keys: oneDevice(), Certificate: own}, all, []uint16{cbc, ecdsa}, true, false},
-		{"cut before the suites", DTLS{Keys: oneDevice(), Certificate: own}, 36, []uint16{ecdsa}, false, false},
-		{"cut in the suites", DTLS{Keys: oneDevice(), Certificate: own}, 42, []uint16{ecdsa, rsaGCM, gcm}, false, false},
-		{"certificates only", DTLS{Certificate: own}, all, []uint16{ecdsa, gcm}, true, false},
-		{"no certificate to be had", DTLS{Keys: oneDevice(), Certificate: broken}, all, []uint16{ecdsa}, false, true},
-		{"none to be had, but a key", DTLS{Keys: oneDevice(), Certificate: broken}, all, []uint16{gcm}, false, false},
+		{"keys only", &DTLS{Keys: oneDevice()}, all, []uint16{ecdsa, gcm}, false, false},
+		{"keys only, none offered", &DTLS{Keys: oneDevice()}, all, []uint16{ecdsa}, false, false},
+		{"neither", &DTLS{}, all, []uint16{ecdsa}, false, false},
+		{"a key, last", &DTLS{Keys: oneDevice(), Certificate: own}, all, []uint16{ecdsa, rsaGCM, gcm}, false, false},
+		{"a key, first", &DTLS{Keys: oneDevice(), Certificate: own}, all, []uint16{0xccac, ecdsa}, false, false},
+		{"no key", &DTLS{Keys: oneDevice(), Certificate: own}, all, []uint16{ecdsa, rsaGCM}, true, false},
+		{"a suite with a key that is not ours", &DTLS{Keys: oneDevice(), Certificate: own}, all, []uint16{cbc, ecdsa}, true, false},
+		{"cut before the suites", &DTLS{Keys: oneDevice(), Certificate: own}, 36, []uint16{ecdsa}, false, false},
+		{"cut in the suites", &DTLS{Keys: oneDevice(), Certificate: own}, 42, []uint16{ecdsa, rsaGCM, gcm}, false, false},
+		{"certificates only", &DTLS{Certificate: own}, all, []uint16{ecdsa, gcm}, true, false},
+		{"no certificate to be had", &DTLS{Keys: oneDevice(), Certificate: broken}, all, []uint16{ecdsa}, false, true},
+		{"none to be had, but a key", &DTLS{Keys: oneDevice(), Certificate: broken}, all, []uint16{gcm}, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := tt.d.config(&shake{}, helloOf(t, tt.first, tt.suites...))
