@@ -71,6 +71,12 @@ func (s *Session) ask(a answer) {
 	if a.hasSeq && s.group.answer > 0 {
 		old := &w.asked[s.group.answer-1]
 		old.durable = old.durable || a.durable
+		if a.device != "" {
+			old.device = a.device
+		}
+		if a.settled != nil { // what is noted later is noted together with what came before
+			old.settled = a.settled
+		}
 		if a.refused && !old.refused {
 			old.refused, old.reason = true, a.reason
 		}
@@ -88,8 +94,8 @@ func (s *Session) admit(a *answer, m *wire.Message, bad error) *RefusalError {
 	if bad != nil {
 		return refuse(reasonOf(bad), bad)
 	}
-	greeting := s.stream && len(m.Fields) == 0 && len(m.Token) > 0
-	if len(m.Fields) == 0 && !greeting {
+	greeting := s.stream && len(m.Fields) == 0 && len(m.Token) > 0 && m.Outcome.Command == 0
+	if len(m.Fields) == 0 && !greeting && m.Outcome.Command == 0 {
 		return &RefusalError{Reason: Empty, Detail: "the message holds no reading"}
 	}
 	if m.HasSeq && s.group.lost {
@@ -118,8 +124,15 @@ func (s *Session) admitLocked(a *answer, d *deviceState, m *wire.Message, greeti
 	}
 	now := device.TimeOf(s.now)
 	at, absolute, wrong := moment(m.Time, now)
-	if refusal := s.newcomerLocked(d, a.peer, m, at, now); refusal != nil || greeting {
+	if refusal := s.newcomerLocked(d, a.peer, m, at, now); refusal != nil {
 		return refusal
+	}
+	a.device = d.id
+	if greeting {
+		return nil
+	}
+	if m.Outcome.Command != 0 {
+		a.settled = s.p.mailbox.Settle(d.id, m.Outcome)
 	}
 	if addr := a.peer.Addr.Addr(); addr != d.addr || d.address.gone.Load() {
 		d.addr, d.address = addr, g.addresses.of(addr, s.at)
@@ -134,8 +147,12 @@ func (s *Session) admitLocked(a *answer, d *deviceState, m *wire.Message, greeti
 		s.repeatLocked(a, d, m)
 		return nil
 	}
-	if refusal := g.spendLocked(d, s.at, len(m.Fields), m.HasSeq && s.group.settled); refusal != nil {
+	if refusal := g.spendLocked(d, s.at, max(len(m.Fields), 1), m.HasSeq && s.group.settled); refusal != nil {
 		return refusal
+	}
+	if len(m.Fields) == 0 { // an outcome comes alone
+		g.hearLocked(d, s.at, now)
+		return nil
 	}
 	kept, refusal := s.keepLocked(d, m, device.Reading{Device: d.id, Time: at, Received: now})
 	if kept == 0 {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/ingest/wire"
 )
 
@@ -18,11 +19,14 @@ type answer struct {
 	refused bool // in whole or in part, for this reason
 	reason  Reason
 
+	device device.ID // who was admitted and may be told commands; empty: nobody was
+
 	// What it says of the log becomes true when:
 	inBatch bool      // the present batch of from is taken; used until then only
 	flights []*flight // these batches of other sessions are taken
 	durable bool      // offset is durable
 	offset  uint64
+	settled <-chan struct{} // closed: the outcome of a command is noted; nil: there is none
 }
 
 const (
@@ -129,6 +133,13 @@ func (p *Pipeline) send(ctx context.Context, a *answer) bool {
 		}
 		a.offset = p.last.Load()
 	}
+	if a.settled != nil {
+		select {
+		case <-a.settled:
+		case <-ctx.Done():
+			return false
+		}
+	}
 	if a.durable && a.offset > p.durable {
 		if err := p.sink.WaitDurable(ctx, a.offset); err != nil {
 			if ctx.Err() != nil {
@@ -144,6 +155,11 @@ func (p *Pipeline) send(ctx context.Context, a *answer) bool {
 	} else {
 		p.body = wire.AppendAck(p.body[:0], a.seq, a.hasSeq)
 		p.acks.Add(1)
+	}
+	if a.device != "" {
+		if c, ok := p.mailbox.Next(a.device); ok {
+			p.body = wire.AppendCommand(p.body, &c)
+		}
 	}
 	a.from.reply(a.peer, p.body)
 	a.from.answered()

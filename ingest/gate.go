@@ -169,16 +169,10 @@ func (g *Gate) forget(d *deviceState) {
 // it names, else the one that the peer has proved to be or calls itself, else
 // ip-<remote address>.
 func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
-	switch {
-	case peer.Device != "" && len(name) > 0 && string(name) != string(peer.Device):
+	if peer.Device != "" && len(name) > 0 && string(name) != string(peer.Device) {
 		return nil, &RefusalError{Reason: Forbidden, Detail: fmt.Sprintf("device %q may not speak for %q", peer.Device, name)}
-	case peer.Device != "":
-		name = []byte(peer.Device)
-	case len(name) == 0 && peer.Name != "":
-		name = []byte(peer.Name)
-	case len(name) == 0:
-		name = append([]byte("ip-"), peer.Addr.Addr().Unmap().WithZone("").String()...)
 	}
+	name = nameOf(name, peer)
 	if err := device.CheckID(name); err != nil {
 		return nil, refuse(BadDevice, err)
 	}
@@ -187,6 +181,20 @@ func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
 		return nil, g.tooManyDevices(name)
 	}
 	return d, nil
+}
+
+// nameOf returns the name of the device that a message with this name, which may
+// be empty, speaks for.
+func nameOf(name []byte, peer Peer) []byte {
+	switch {
+	case peer.Device != "":
+		return []byte(peer.Device)
+	case len(name) > 0:
+		return name
+	case peer.Name != "":
+		return []byte(peer.Name)
+	}
+	return append([]byte("ip-"), peer.Addr.Addr().Unmap().WithZone("").String()...)
 }
 
 func (g *Gate) tooManyDevices(name []byte) *RefusalError {

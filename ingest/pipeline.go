@@ -26,6 +26,22 @@ type Sink interface {
 	WaitDurable(ctx context.Context, offset uint64) error
 }
 
+// Mailbox has commands for devices. Its methods must not block.
+type Mailbox interface {
+	// Next returns the command that the device is to be told now, if there is one:
+	// it is told with the answer that goes out.
+	Next(id device.ID) (device.Command, bool)
+	// Settle takes what the device says of a command. The channel is closed when
+	// that survives a crash; nil: there is nothing to wait for.
+	Settle(id device.ID, o device.Outcome) <-chan struct{}
+}
+
+// noMailbox is one without commands.
+type noMailbox struct{}
+
+func (noMailbox) Next(device.ID) (device.Command, bool)            { return device.Command{}, false }
+func (noMailbox) Settle(device.ID, device.Outcome) <-chan struct{} { return nil }
+
 // ReplyFunc sends an answer to a peer. It copies b, never blocks for long and
 // drops what cannot be sent.
 type ReplyFunc func(peer Peer, b []byte)
@@ -33,6 +49,8 @@ type ReplyFunc func(peer Peer, b []byte)
 // Config sets up a Pipeline.
 type Config struct {
 	Sink Sink
+	// Mailbox has the commands that ride in answers; nil means there are none.
+	Mailbox Mailbox
 	// MaxDevices and MaxSeries bound the catalogue; 0 means the defaults.
 	MaxDevices, MaxSeries int
 	// Rates bound how much is taken.
@@ -54,6 +72,7 @@ type Config struct {
 // Pipeline takes payloads to the sink. Its methods may be called concurrently.
 type Pipeline struct {
 	sink      Sink
+	mailbox   Mailbox
 	gate      *Gate
 	inspector Inspector
 	now       func() time.Time
@@ -91,6 +110,9 @@ func New(cfg Config) *Pipeline {
 	if cfg.MaxSeries == 0 {
 		cfg.MaxSeries = DefaultMaxSeries
 	}
+	if cfg.Mailbox == nil {
+		cfg.Mailbox = noMailbox{}
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -101,13 +123,14 @@ func New(cfg Config) *Pipeline {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Pipeline{
-		sink:  cfg.Sink,
-		gate:  newGate(cfg),
-		used:  cfg.Used,
-		now:   cfg.Now,
-		log:   cfg.Logger,
-		works: sync.Pool{New: func() any { return new(work) }},
-		queue: answerQueue{wake: make(chan struct{}, 1)},
+		sink:    cfg.Sink,
+		mailbox: cfg.Mailbox,
+		gate:    newGate(cfg),
+		used:    cfg.Used,
+		now:     cfg.Now,
+		log:     cfg.Logger,
+		works:   sync.Pool{New: func() any { return new(work) }},
+		queue:   answerQueue{wake: make(chan struct{}, 1)},
 	}
 }
 

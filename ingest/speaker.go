@@ -84,6 +84,32 @@ func (s *Session) speaksLocked(d *deviceState, peer Peer, m *wire.Message) *Refu
 	return &RefusalError{Reason: NoCredential, Detail: fmt.Sprintf("device %q has a credential, and this came without", d.id)}
 }
 
+// Listener returns the device whose commands the peer may take, the one that it
+// has proved to be or calls itself, or a *RefusalError.
+func (g *Gate) Listener(peer Peer) (device.ID, error) {
+	name := nameOf(nil, peer)
+	if err := device.CheckID(name); err != nil {
+		return "", refuse(BadDevice, err)
+	}
+	g.mu.RLock()
+	d := g.devices[string(name)]
+	g.mu.RUnlock()
+	id := device.ID(name)
+	if d == nil {
+		return id, nil // nothing waits for it
+	}
+	d.mu.Lock()
+	r := d.registration
+	d.mu.Unlock()
+	switch {
+	case r != nil && r.Revoked:
+		return "", &RefusalError{Reason: NoCredential, Detail: fmt.Sprintf("device %q is revoked", id)}
+	case r != nil && r.Guarded() && peer.Device != id:
+		return "", &RefusalError{Reason: NoCredential, Detail: fmt.Sprintf("device %q has a credential: take its commands over DTLS", id)}
+	}
+	return id, nil
+}
+
 func has(r *device.Registration, secret []byte) bool {
 	for i := range r.Credentials {
 		if c := &r.Credentials[i]; c.Kind == device.Token && subtle.ConstantTimeCompare(c.Secret, secret) == 1 {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/ingest/wire"
 )
 
@@ -27,6 +28,8 @@ type Written struct {
 	Messages int    // decoded, good or bad
 	Refused  int    // messages of these, in whole or in part
 	Told     []Told // the first of them
+	// Device is who was admitted last and may be told commands; empty: nobody was.
+	Device device.ID
 }
 
 // Told is a refusal as the sender hears of it.
@@ -61,9 +64,10 @@ func (p *Pipeline) Write(ctx context.Context, peer Peer, payload []byte, unit wi
 type request struct {
 	unit wire.Unit
 	Written
-	hasty   bool      // something came faster than it may: the sender may send it again
-	durable bool      // the answer waits for the disk,
-	flights []*flight // and for these batches of other sessions
+	hasty   bool            // something came faster than it may: the sender may send it again
+	durable bool            // the answer waits for the disk,
+	flights []*flight       // and for these batches of other sessions,
+	settled <-chan struct{} // and for the outcome of a command; nil: it does not
 }
 
 // prepare counts a message and its time as the sender has said.
@@ -81,6 +85,12 @@ func (r *request) note(a *answer, m *wire.Message, bad error, refusal *RefusalEr
 		if !slices.Contains(r.flights, f) {
 			r.flights = append(r.flights, f)
 		}
+	}
+	if a.device != "" {
+		r.Device = a.device
+	}
+	if a.settled != nil {
+		r.settled = a.settled
 	}
 	if !a.refused {
 		return
@@ -116,6 +126,13 @@ func (r *request) settle(ctx context.Context, p *Pipeline) error {
 		}
 		if f.lost {
 			return ErrFull
+		}
+	}
+	if r.settled != nil {
+		select {
+		case <-r.settled:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	if r.durable {

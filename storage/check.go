@@ -149,7 +149,7 @@ func (c *checker) log(ctx context.Context, path string) error {
 		for id, s := range readCatalog(cat, func(k []byte) { c.problem(hotName, fmt.Errorf("catalogue entry %x", k), -1) }).byID {
 			devices[id] = s.Device
 		}
-		if err := c.registry(tx.Bucket(bucketRegistry)); err != nil {
+		if err := errors.Join(c.registry(tx.Bucket(bucketRegistry)), c.commands(tx.Bucket(bucketCommands))); err != nil {
 			return err
 		}
 		var b batch
@@ -176,6 +176,19 @@ func (c *checker) registry(b *bolt.Bucket) error {
 	return b.ForEach(func(k, v []byte) error {
 		if _, ok := decodeRegistration(k, v); !ok {
 			c.problem(hotName, fmt.Errorf("registration of device %q", k), -1)
+		}
+		return nil
+	})
+}
+
+// commands looks at the commands. Stores of earlier versions have none.
+func (c *checker) commands(b *bolt.Bucket) error {
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error {
+		if _, ok := decodeCommand(k, v); !ok {
+			c.problem(hotName, fmt.Errorf("command %x", k), -1)
 		}
 		return nil
 	})

@@ -106,6 +106,9 @@ type Config struct {
 	// nil when it has ended, once it is on disk. Calls do not overlap. It must not
 	// change the registry.
 	OnRegister func(id device.ID, r *device.Registration)
+	// OnCommand is called when something has changed about the commands of a device
+	// and is on disk. It must not block.
+	OnCommand func(id device.ID)
 	// Now is the wall clock for retention by age. Default time.Now.
 	Now func() time.Time
 	// Logger is told of damage, of commits that begin to fail and that work

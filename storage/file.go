@@ -183,6 +183,9 @@ func (l *Log) load() error {
 		if err := l.registry.load(tx); err != nil {
 			return err
 		}
+		if err := l.mailbox.load(tx); err != nil {
+			return err
+		}
 		l.age.load(meta, l.cfg.Now())
 		l.replay(tx)
 		return l.loadOffsets(tx, meta)

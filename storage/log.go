@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/storage/boltfile"
 )
@@ -51,6 +53,7 @@ type Log struct {
 	purged    time.Time             // when a file left because the disk was full; owned by the keeper
 	leaving   []*volume             // which count no more, but may be there after a crash; owned by the keeper
 	registry  *Registry
+	mailbox   *Mailbox
 
 	// appendMu orders Append calls and their OnAppend. Taken before mu.
 	appendMu sync.Mutex
@@ -120,6 +123,7 @@ func Open(cfg Config) (*Log, error) {
 	}
 	l.files = openFiles{most: openFileLimit(), written: &l.written}
 	l.registry = &Registry{log: l, wake: make(chan struct{}, 1)}
+	l.mailbox = newMailbox(l)
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
 	}
@@ -164,6 +168,20 @@ func (l *Log) Bounds() (floor, head uint64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.floor, l.next - 1
+}
+
+// update writes something else than readings to hot.db. ErrClosed says that
+// nothing is written any more.
+func (l *Log) update(f func(tx *bolt.Tx) error) error {
+	l.commitMu.Lock()
+	defer l.commitMu.Unlock()
+	l.mu.RLock()
+	closed := l.closed
+	l.mu.RUnlock()
+	if closed {
+		return ErrClosed
+	}
+	return l.db.Update(f)
 }
 
 // Durable returns the offset up to which everything is on disk.

@@ -171,21 +171,12 @@ func (r *Registry) put(id device.ID, reg *device.Registration) error {
 	if err != nil {
 		return err
 	}
-	r.log.commitMu.Lock()
-	r.log.mu.RLock()
-	closed := r.log.closed
-	r.log.mu.RUnlock()
-	if closed {
-		r.log.commitMu.Unlock()
-		return ErrClosed
-	}
-	err = r.log.db.Update(func(tx *bolt.Tx) error {
+	err = r.log.update(func(tx *bolt.Tx) error {
 		if reg == nil {
 			return tx.Bucket(bucketRegistry).Delete(key)
 		}
 		return tx.Bucket(bucketRegistry).Put(key, boltfile.Seal(key, value))
 	})
-	r.log.commitMu.Unlock()
 	if err != nil {
 		return err
 	}

@@ -50,12 +50,13 @@ type writerState struct {
 // full. When a commit fails the readings stay pending and it tries again. It
 // ends after ctx is done and everything pending is committed, or with the error
 // that prevents this. The keeper, which moves what is committed into blocks, and
-// that of the registry run as long.
+// those of the registry and the mailbox run as long.
 func (l *Log) Run(ctx context.Context) error {
 	keeping, end := context.WithCancel(ctx)
 	var keepers sync.WaitGroup
 	keepers.Go(func() { l.keep(keeping) })
 	keepers.Go(func() { l.registry.keep(keeping) })
+	keepers.Go(func() { l.mailbox.keep(keeping) })
 	defer func() {
 		end()
 		keepers.Wait()

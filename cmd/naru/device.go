@@ -54,7 +54,8 @@ The commands ask the gateway that runs, or open the data folder.`,
 	} {
 		cmd.AddCommand(newChangeCommand(environ, c.act, c.use, c.short))
 	}
-	cmd.AddCommand(newDeviceListCommand(environ), newDeviceShowCommand(environ), newDeviceCertCommand(environ))
+	cmd.AddCommand(newDeviceListCommand(environ), newDeviceShowCommand(environ), newDeviceCertCommand(environ),
+		newDeviceCommandCommand(environ), newDeviceCommandsCommand(environ))
 	return cmd
 }
 
@@ -339,8 +340,6 @@ const changeTimeout = time.Minute
 
 // change asks the gateway for it.
 func (r *remote) change(ctx context.Context, c device.Change) (*api.Registered, error) {
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
 	method, path := http.MethodPost, "api/v1/registry/"+string(c.ID)
 	body := map[string]any{"psk": c.PSK, "token": c.Token, "name": c.Name}
 	switch c.Act { //nolint:exhaustive // the others are named in the path
@@ -358,25 +357,36 @@ func (r *remote) change(ctx context.Context, c device.Change) (*api.Registered, 
 	if err != nil {
 		return nil, err
 	}
-	req, err := r.request(ctx, method, path, nil, bytes.NewReader(text))
-	if err != nil {
+	out := &api.Registered{}
+	if some, err := r.ask(ctx, method, path, bytes.NewReader(text), out); err != nil || !some {
 		return nil, err
+	}
+	return out, nil
+}
+
+// ask makes the gateway change something and decodes its answer into v. It
+// reports false when the gateway has nothing to say.
+func (r *remote) ask(ctx context.Context, method, path string, body io.Reader, v any) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	req, err := r.request(ctx, method, path, nil, body)
+	if err != nil {
+		return false, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	switch resp.StatusCode {
 	case http.StatusNoContent:
-		return nil, nil
+		return false, nil
 	case http.StatusOK, http.StatusCreated:
 	default:
-		return nil, errorOf(resp)
+		return false, errorOf(resp)
 	}
-	out := &api.Registered{}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return nil, fmt.Errorf("the gateway sent something else than an answer: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
+		return false, fmt.Errorf("the gateway sent something else than an answer: %w", err)
 	}
-	return out, nil
+	return true, nil
 }

@@ -97,6 +97,7 @@ func (g *gateway) openStore() error {
 		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
 		// Nor is the registry changed before there is a gate.
 		OnRegister: func(id device.ID, r *device.Registration) { g.registered(id, r) },
+		OnCommand:  func(id device.ID) { g.notifyCommand(id) },
 		Logger:     g.log,
 	})
 	if err != nil {
@@ -112,7 +113,7 @@ func (g *gateway) openIngest() {
 	log := g.log.With("component", "ingest")
 	registry := g.store.Registry()
 	g.pipeline = ingest.New(ingest.Config{
-		Sink: sink{g.store}, MaxDevices: s.MaxDevices, MaxSeries: s.MaxSeries, Rates: s.rates(), Admission: ingest.Admission(s.Admission),
+		Sink: sink{g.store}, Mailbox: g.store.Mailbox(), MaxDevices: s.MaxDevices, MaxSeries: s.MaxSeries, Rates: s.rates(), Admission: ingest.Admission(s.Admission),
 		OnPresence: g.feed.Announce, Used: registry.Used, Logger: log,
 	})
 	for _, known := range g.store.Series(device.Selector{}) {
@@ -140,7 +141,9 @@ func (g *gateway) coap() *listen.CoAP {
 		Write: func(ctx context.Context, peer ingest.Peer, payload []byte) (ingest.Written, error) {
 			return g.pipeline.Write(ctx, peer, payload, wire.Ago)
 		},
-		Refuse: g.pipeline.Refuse,
+		Listener: g.pipeline.Gate().Listener,
+		Next:     g.store.Mailbox().Next,
+		Refuse:   g.pipeline.Refuse,
 	}
 }
 
@@ -162,6 +165,7 @@ func (g *gateway) openPush() error {
 		Snapshot: func(ctx context.Context) (api.Snapshot, error) { return takeSnapshot(ctx, g.store) },
 		Usage:    func(ctx context.Context) (api.Usage, error) { return usageOf(ctx, g.store) },
 		Registry: g.store.Registry(),
+		Mailbox:  g.store.Mailbox(),
 		Logger:   g.log.With("component", "api"),
 	})
 	g.http = &http.Server{

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/ingest"
 	"github.com/naru-telemetry/naru/ingest/listen"
 	"github.com/naru-telemetry/naru/ingest/wire"
@@ -151,6 +152,17 @@ func (g *gateway) coapStats() listen.CoAPStats {
 		}
 	}
 	return sum
+}
+
+// notifyCommand tells who observes the commands of a device over CoAP, on all
+// sockets.
+func (g *gateway) notifyCommand(id device.ID) {
+	g.udp.CoAP.Notify(id)
+	for i := range g.extras {
+		if x := &g.extras[i]; x.udp != nil && x.udp.CoAP != nil {
+			x.udp.CoAP.Notify(id)
+		}
+	}
 }
 
 // socketStats are the counts of all sockets for devices together.

@@ -63,6 +63,7 @@ func (c *gatewayCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge("devices_waiting", "New devices that wait for approval.", float64(len(c.pipeline.Gate().Waiting())))
 	gauge("devices_registered", "Devices in the registry.", float64(len(c.store.Registry().Registrations())))
+	gauge("commands_open", "Commands to devices that want an outcome.", float64(c.store.Mailbox().Open()))
 	counter("imported_readings_total", "Readings taken by imports.", float64(c.importer.taken.Load()))
 	counter("import_refused_total", "Rows that imports refused.", float64(c.importer.refused.Load()))
 	c.api.Writes(func(status int, n int64) {

@@ -51,6 +51,7 @@ func (c Code) String() string { return fmt.Sprintf("%d.%02d", c>>5, c&31) }
 // Option numbers.
 const (
 	URIHost       = 3
+	Observe       = 6 // RFC 7641
 	URIPort       = 7
 	URIPath       = 11
 	ContentFormat = 12

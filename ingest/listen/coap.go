@@ -54,6 +54,11 @@ type CoAP struct {
 	// Write stores a payload and returns when it is durable, as
 	// ingest.Pipeline.Write does. ingest.ErrFull means try later.
 	Write func(ctx context.Context, peer ingest.Peer, payload []byte) (ingest.Written, error)
+	// Listener returns the device whose commands a peer may take, or a
+	// *ingest.RefusalError, and Next the command that the device is to be told now:
+	// ingest.Gate.Listener and ingest.Mailbox.Next. Either nil means there are none.
+	Listener func(peer ingest.Peer) (device.ID, error)
+	Next     func(id device.ID) (device.Command, bool)
 	// Refuse is told of requests that cannot be read or may not be made; nil means
 	// nobody.
 	Refuse RefuseFunc
@@ -72,8 +77,17 @@ type CoAP struct {
 	pending      map[netip.Addr]int
 	pendingAll   int
 	pendingBytes int
-	separate     map[separateKey]chan struct{}
+	separate     map[separateKey]*separate
 	id           uint16 // of the message that was sent last
+	observers    map[device.ID][]*observer
+	observing    int    // of all devices
+	notification uint32 // the last number of one
+}
+
+// separate is a message of ours that is to be confirmed.
+type separate struct {
+	settled chan struct{} // closed when it is, or refused:
+	reset   bool          // valid then
 }
 
 type separateKey struct {
@@ -106,11 +120,12 @@ func (c *CoAP) Stats() CoAPStats {
 func (c *CoAP) open(ctx context.Context) (end func()) {
 	c.mu.Lock()
 	c.seed = maphash.MakeSeed()
-	c.peers, c.pending, c.separate = map[ingest.Peer]*coapPeer{}, map[netip.Addr]int{}, map[separateKey]chan struct{}{}
+	c.peers, c.pending, c.separate = map[ingest.Peer]*coapPeer{}, map[netip.Addr]int{}, map[separateKey]*separate{}
+	c.observers, c.observing = map[device.ID][]*observer{}, 0
+	c.start = func(f func(context.Context)) { c.running.Go(func() { f(ctx) }) }
 	c.heard.Init()
 	c.id = uint16(rand.Uint32())
 	c.mu.Unlock()
-	c.start = func(f func(context.Context)) { c.running.Go(func() { f(ctx) }) }
 	c.start(func(ctx context.Context) {
 		tick := time.NewTicker(sweepEvery)
 		defer tick.Stop()
@@ -125,7 +140,12 @@ func (c *CoAP) open(ctx context.Context) (end func()) {
 			}
 		}
 	})
-	return c.running.Wait
+	return func() {
+		c.mu.Lock()
+		c.observers, c.observing = nil, maxObservers // nobody is told any more
+		c.mu.Unlock()
+		c.running.Wait()
+	}
 }
 
 // coapHandler takes what is CoAP and leaves the rest to another handler.
@@ -188,7 +208,7 @@ func (h *coapHandler) empty(p *coapPeer, m *coap.Message) {
 		h.reset(p, m)
 	case coap.NonConfirmable:
 	case coap.Acknowledgement, coap.Reset:
-		h.c.settled(separateKey{p.peer, m.ID})
+		h.c.settle(separateKey{p.peer, m.ID}, m.Type == coap.Reset)
 	}
 }
 

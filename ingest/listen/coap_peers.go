@@ -18,6 +18,7 @@ type coapPeer struct {
 	credit    int         // bytes that it may hear if its address may be forged
 	exchanges []*exchange // the oldest first
 	upload    *upload
+	trusted   bool // it may hear a command, once, that is longer than what it has sent
 }
 
 // exchange is a request that was taken. Its id may be used by another one, of a
@@ -143,48 +144,51 @@ const (
 	maxRetransmit = 4
 )
 
-// nextID returns the id of a message to a peer; with a channel when it is to be
-// confirmed: it is closed when that has happened.
-func (c *CoAP) nextID(p *coapPeer, confirm bool) (id uint16, settled chan struct{}) {
+// nextID returns the id of a message to a peer, and what tells of its confirmation
+// when it is to be confirmed and there is room.
+func (c *CoAP) nextID(p *coapPeer, confirm bool) (id uint16, s *separate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.id++
 	if confirm && len(c.separate) < maxSeparate {
 		key := separateKey{p.peer, c.id}
 		if c.separate[key] == nil {
-			settled = make(chan struct{})
-			c.separate[key] = settled
+			s = &separate{settled: make(chan struct{})}
+			c.separate[key] = s
 		}
 	}
-	return c.id, settled
+	return c.id, s
 }
 
-// settled ends the retransmission of a response.
-func (c *CoAP) settled(key separateKey) {
+// settle ends the retransmission of a message of ours.
+func (c *CoAP) settle(key separateKey, reset bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if done := c.separate[key]; done != nil {
-		close(done)
+	if s := c.separate[key]; s != nil {
+		s.reset = reset
+		close(s.settled)
 		delete(c.separate, key)
 	}
 }
 
-// insist sends a confirmable response until it is settled or ctx is done.
-func (c *CoAP) insist(ctx context.Context, p *coapPeer, reply ingest.ReplyFunc, id uint16, settled <-chan struct{}, b []byte) {
-	defer c.settled(separateKey{p.peer, id})
+// insist sends a confirmable message until it is settled or ctx is done, and
+// reports whether the peer has taken it.
+func (c *CoAP) insist(ctx context.Context, p *coapPeer, reply ingest.ReplyFunc, id uint16, s *separate, b []byte) bool {
+	defer c.settle(separateKey{p.peer, id}, false)
 	wait := ackTimeout + rand.N(ackRandom)
 	for range maxRetransmit + 1 {
 		c.send(p, reply, b)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-settled:
+		case <-s.settled:
 			timer.Stop()
-			return
+			return !s.reset
 		case <-ctx.Done():
 			timer.Stop()
-			return
+			return false
 		}
 		wait *= 2
 	}
+	return false
 }

@@ -19,12 +19,13 @@ const (
 	readingsPath = "readings"
 	shortPath    = "r"
 	timePath     = "time"
+	commandsPath = "commands"
 	corePath     = ".well-known/core"
 )
 
 // coreLinks is what there is here (RFC 6690), short enough for who may hear three
 // times what he has sent.
-const coreLinks = `</readings>;ct="0 50 60 110 112",</time>`
+const coreLinks = `</readings>;ct="0 50 60 110 112",</commands>;obs,</time>`
 
 // maxDiagnostic bounds what is said in words; a datagram that is never parted
 // holds it.
@@ -47,11 +48,13 @@ type query struct {
 	unwant uint32 // classes of answers, by bits
 	block1 *coap.Block
 	block2 *coap.Block
+	// observe is 0 to be told of changes, 1 to be told no more; -1: not said.
+	observe int
 }
 
 // queryOf reads the options of a request. An answer says why it cannot be served.
 func queryOf(m *coap.Message) (*query, *coapAnswer) {
-	q := &query{format: -1, accept: -1}
+	q := &query{format: -1, accept: -1, observe: -1}
 	var path, key []string
 	last := -1
 	for _, o := range m.Options {
@@ -69,6 +72,10 @@ func queryOf(m *coap.Message) (*query, *coapAnswer) {
 			}
 			key = append(key, string(o.Value))
 		case coap.URIHost, coap.URIPort:
+		case coap.Observe:
+			if isUint && n <= 1 {
+				q.observe = int(n)
+			}
 		case coap.ContentFormat:
 			if ok = ok && isUint && n <= 0xffff; ok {
 				q.format = int(n)
@@ -163,6 +170,11 @@ func (h *coapHandler) request(ctx context.Context, p *coapPeer, x *exchange, m *
 		switch q.path {
 		case "", readingsPath, shortPath:
 			return h.post(ctx, r, q, m)
+		case commandsPath:
+			if m.Code != coap.GET {
+				return h.post(ctx, r, q, m)
+			}
+			a = r.commands(q)
 		case timePath:
 			now := time.Now()
 			a = content(m, q, coap.Text, fmt.Sprintf("%d.%03d", now.Unix(), now.Nanosecond()/1e6))
@@ -262,6 +274,9 @@ func (r *coapRequest) write(ctx context.Context, from ingest.Peer, body []byte, 
 	w, err := r.c.Write(ctx, from, body)
 	r.c.leave(r.p, len(body))
 	a := r.c.verdict(w, err)
+	if a.code == coap.Changed && w.Device != "" {
+		r.addCommand(a, w.Device)
+	}
 	if block != nil {
 		a.options = append(a.options, block.Option(coap.Block1))
 	}
@@ -341,14 +356,14 @@ func (r *coapRequest) answer(ctx context.Context, a *coapAnswer) {
 			return
 		}
 	}
-	id, settled := r.c.nextID(r.p, r.con)
+	id, s := r.c.nextID(r.p, r.con)
 	m.Type, m.ID = coap.NonConfirmable, id
-	if settled == nil {
+	if s == nil {
 		r.c.send(r.p, r.reply, r.sealed(&m, a.text))
 		return
 	}
 	m.Type = coap.Confirmable
-	r.c.insist(ctx, r.p, r.reply, id, settled, r.sealed(&m, a.text))
+	r.c.insist(ctx, r.p, r.reply, id, s, r.sealed(&m, a.text))
 }
 
 // sealed returns the message with a text that is cut to what the peer may hear,

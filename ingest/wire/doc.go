@@ -20,7 +20,7 @@
 //	climate,device=gh1,room=a temp=21.5,hum=40i 1764000000000000000
 //
 // InfluxDB line protocol. A line is a message. The tag device names the device,
-// else host, else id; seq, ack and token are taken out as well. The metric is
+// else host, else id; seq, ack, token and outcome are taken out as well. The metric is
 // measurement.field, or the measurement alone for a field named value; the
 // other tags follow, sorted by key, as in climate.temp{room=a}. Values:
 // 21.5 float, 40i and 40u integer, t T true f F false …, "text". Lines that
@@ -34,7 +34,7 @@
 //	{"device":"gh1","time":1764000000123,"seq":7,"ack":true,"temp":21.5,"BME280":{"p":1013}}
 //
 // An object, or an array of objects; an object is a message. The members
-// device, time, seq, ack and token are reserved on the outermost level. Every
+// device, time, seq, ack, token and outcome are reserved on the outermost level. Every
 // other number, boolean or text is a field; names of nested objects are joined
 // by dots, and elements of arrays are numbered from 0: accel.0. Null is no
 // reading. A number without fraction and exponent is an integer, or a float
@@ -62,7 +62,9 @@
 // [Time] keeps what the device wrote: an integer and its decimal fraction. Its
 // unit is told by its size, see [Time.Unit]. In plain JSON and CBOR a time may
 // also be a text (RFC 3339), 2026-11-23T10:00:00.123Z. seq is the device's running number:
-// messages of one device and seq that follow each other are parts of one. ack asks for an answer, see [AppendAck] and [AppendRefusal].
+// messages of one device and seq that follow each other are parts of one. ack asks for an answer, see [AppendAck] and [AppendRefusal]. outcome, the number of a command with or
+// without a text, tells what has become of it, see [device.ParseOutcome] and [AppendCommand]; what does not begin with
+// a number is a tag or a reading of that name.
 //
 // # Dialects
 //

@@ -32,6 +32,13 @@ func AppendRefusal(dst []byte, reason string, seq uint64, hasSeq bool) []byte {
 	return append(dst, '}')
 }
 
+// AppendCommand appends to an answer, which dst ends with, what the device is to
+// do: {"ack":7,"command":{"id":3,"device":"gh1","name":"relay","value":true}}
+func AppendCommand(dst []byte, c *device.Command) []byte {
+	dst = append(dst[:len(dst)-1], `,"command":`...)
+	return append(c.AppendJSON(dst), '}')
+}
+
 // AppendJSON appends m as one plain JSON object without a newline. The metric
 // names become member names as they are, so that none may be a reserved one. It
 // does not check m.
@@ -54,6 +61,11 @@ func AppendJSON(dst []byte, m *Message) []byte {
 	}
 	if m.Ack {
 		dst = append(dst, `"ack":true,`...)
+	}
+	if m.Outcome.Command != 0 {
+		dst = append(dst, `"outcome":`...)
+		dst = device.AppendJSONString(dst, m.Outcome.String())
+		dst = append(dst, ',')
 	}
 	if len(m.Token) > 0 {
 		dst = append(dst, `"token":`...)
@@ -122,7 +134,7 @@ func (t Time) append(dst []byte) []byte {
 // reserved name. It does not check m.
 func AppendCBOR(dst []byte, m *Message) []byte {
 	pairs := len(m.Fields)
-	for _, present := range []bool{len(m.Device) > 0, m.Time.Set, m.HasSeq, m.Ack, len(m.Token) > 0} {
+	for _, present := range []bool{len(m.Device) > 0, m.Time.Set, m.HasSeq, m.Ack, m.Outcome.Command != 0, len(m.Token) > 0} {
 		if present {
 			pairs++
 		}
@@ -144,6 +156,9 @@ func AppendCBOR(dst []byte, m *Message) []byte {
 	}
 	if m.Ack {
 		dst = appendCBORValue(appendCBORText(dst, "ack"), boolValue(true))
+	}
+	if m.Outcome.Command != 0 {
+		dst = appendCBORText(appendCBORText(dst, "outcome"), m.Outcome.String())
 	}
 	if len(m.Token) > 0 {
 		dst = appendCBORText(appendCBORText(dst, "token"), string(m.Token))

@@ -12,7 +12,7 @@ import (
 // becomes measurement, field and tags where they can be told again: the field
 // follows the first dot, the tags stand in braces. Neighbours of one measurement
 // and the same tags share a line. Seq stands on every line, so that a retransmission
-// is recognised as a whole, and ack on the last, so that one answer covers all.
+// is recognised as a whole, and ack and an outcome on the last, so that one answer covers all.
 // m.Time must be whole. AppendLine does not check m: line protocol cannot carry
 // a metric that begins with #, {, [ or a byte order mark or ends with a
 // backslash.
@@ -74,6 +74,9 @@ func appendLineHead(dst []byte, m *Message, name lineName, last bool) []byte {
 	}
 	if last && m.Ack {
 		dst = append(dst, ",ack=1"...)
+	}
+	if last && m.Outcome.Command != 0 {
+		dst = appendTag(dst, "outcome", []byte(m.Outcome.String()))
 	}
 	for tags := name.tags; len(tags) > 0; {
 		var key, value []byte
@@ -141,7 +144,7 @@ func areCanonicalTags(tags []byte) bool {
 			return false
 		}
 		switch string(key) {
-		case "device", "host", "id", "seq", "ack", "token":
+		case "device", "host", "id", "seq", "ack", "token", "outcome":
 			return false
 		}
 		before = key

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+
+	"github.com/naru-telemetry/naru/device"
 )
 
 type tag struct {
@@ -199,6 +201,11 @@ func (d *Decoder) takeTags() ([]byte, int, string) {
 		case "token":
 			d.msg.Token = t.value
 			continue
+		case "outcome":
+			if o, ok := device.ParseOutcome(t.value); ok {
+				d.msg.Outcome = o
+				continue
+			}
 		case "device", "host", "id":
 			if r := deviceRank(t.key); r > rank {
 				rank = r

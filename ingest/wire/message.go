@@ -66,8 +66,10 @@ type Message struct {
 	Seq    uint64 // below 2^63; 0 unless HasSeq
 	HasSeq bool
 	Ack    bool // the device asks for an answer
-	Fields []Field
-	Line   int // of the payload, from 1, where the message begins; 0 in CBOR
+	// Outcome is that of a command; the zero Outcome is none.
+	Outcome device.Outcome
+	Fields  []Field
+	Line    int // of the payload, from 1, where the message begins; 0 in CBOR
 	// Raw is the text or the item the message was read from.
 	Raw []byte
 }

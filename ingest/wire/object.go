@@ -313,6 +313,10 @@ func (r *objectReader) reserved(name []byte, t token) (done, ok bool) {
 		if good {
 			m.Token = t.text
 		}
+	case "outcome":
+		if m.Outcome, good = outcomeOf(t); !good {
+			return false, true
+		}
 	case "ack":
 		good = t.kind == tokenBool || t.kind == tokenNumber && t.value.Kind == device.KindInt
 		m.Ack = good && t.value.Bits != 0
@@ -337,6 +341,18 @@ func reservedWants(name []byte) string {
 		return "token must be a text"
 	}
 	return "ack must be true or false"
+}
+
+// outcomeOf takes the number of a command, or a text that begins with one. Anything
+// else is a reading of that name.
+func outcomeOf(t token) (device.Outcome, bool) {
+	switch {
+	case t.kind == tokenText:
+		return device.ParseOutcome(t.text)
+	case t.kind == tokenNumber && t.value.Kind == device.KindInt && int64(t.value.Bits) > 0:
+		return device.Outcome{Command: t.value.Bits}, true
+	}
+	return device.Outcome{}, false
 }
 
 // deviceName takes a text, or an integer as its decimal notation.

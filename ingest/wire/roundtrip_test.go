@@ -27,7 +27,7 @@ var encoders = []struct {
 
 func isReserved(metric string) bool {
 	switch metric {
-	case "device", "time", "seq", "ack", "token":
+	case "device", "time", "seq", "ack", "token", "outcome":
 		return true
 	}
 	return false
@@ -97,6 +97,30 @@ next:
 				if m.HasSeq != strings.Contains(line, ",seq=") || strings.Contains(line, ",ack=1") != (m.Ack && i == len(lines)-1) {
 					t.Errorf("line %d of %q: want seq on every line and ack on the last", i+1, b)
 				}
+			}
+		}
+	}
+}
+
+func TestOutcomeRoundTrip(t *testing.T) {
+	for _, o := range []device.Outcome{{}, {Command: 3}, {Command: 4, Text: "on, a=b"}, {Command: 5, Failed: true}, {Command: 6, Failed: true, Text: "valve \"2\" stuck"}} {
+		in := &Message{Device: []byte("gh1"), Seq: 8, HasSeq: true, Ack: true, Outcome: o, Fields: []Field{
+			{Metric: []byte("a.v"), Value: intValue(1)}, {Metric: []byte("b.v"), Value: intValue(2)},
+		}}
+		for _, e := range encoders {
+			b := e.encode(nil, in)
+			var d Decoder
+			d.Reset(b, false)
+			var got device.Outcome
+			for d.Next() {
+				m, err := d.Message()
+				if err != nil {
+					t.Fatalf("%s: %q: %v", e.name, b, err)
+				}
+				got = m.Outcome
+			}
+			if got != o {
+				t.Errorf("%s: %q gives %+v, want %+v", e.name, b, got, o)
 			}
 		}
 	}

@@ -51,6 +51,9 @@ func render(m *Message, err error) string {
 	if len(m.Token) > 0 {
 		fmt.Fprintf(&b, " token=%s", m.Token)
 	}
+	if m.Outcome.Command != 0 {
+		fmt.Fprintf(&b, " outcome=%q", m.Outcome)
+	}
 	b.WriteByte(':')
 	for _, f := range m.Fields {
 		fmt.Fprintf(&b, " %s=%s", f.Metric, renderValue(f.Value))
@@ -114,6 +117,9 @@ func TestDecodeLine(t *testing.T) {
 		{"seq and ack", "m,device=a,seq=7,ack=1 v=1", []string{"line a seq=7 ack: m.v=1"}},
 		{"ack true", "m,ack=true v=1", []string{"line ack: m.v=1"}},
 		{"ack 0", "m,ack=0,seq=1 v=1", []string{"line seq=1: m.v=1"}},
+		{"outcome", "m,outcome=3,seq=1 v=1", []string{`line seq=1 outcome="3": m.v=1`}},
+		{"outcome with a text", `m,outcome=3\ error:\ valve\ stuck v=1`, []string{`line outcome="3 error: valve stuck": m.v=1`}},
+		{"outcome of a game", "m,outcome=win v=1", []string{"line: m.v{outcome=win}=1"}},
 		{"token", "m,token=s3cret v=1", []string{"line token=s3cret: m.v=1"}},
 		{"largest seq", "m,seq=9223372036854775807 v=1", []string{"line seq=9223372036854775807: m.v=1"}},
 		{"floats", "m a=1,b=-1.5,c=.5,d=1.,e=1e3,f=1E-3,g=-0,h=1e+2", []string{"line: m.a=1 m.b=-1.5 m.c=0.5 m.d=1 m.e=1000 m.f=0.001 m.g=-0 m.h=100"}},
@@ -205,6 +211,12 @@ func TestDecodeJSON(t *testing.T) {
 		{"reserved members behind the others", `{"v":1,"device":"a"}`, []string{"json a: v=1i"}},
 		{"reserved members null", `{"device":null,"time":null,"seq":null,"token":null,"ack":null,"v":1}`, []string{"json: v=1i"}},
 		{"device is an integer", `{"device":12,"v":1}`, []string{"json 12: v=1i"}},
+		{"outcome is a number", `{"outcome":3}`, []string{`json outcome="3":`}},
+		{"outcome is a text", `{"outcome":"3 on","v":1}`, []string{`json outcome="3 on": v=1i`}},
+		{"outcome of a game", `{"outcome":"win"}`, []string{`json: outcome="win"`}},
+		{"outcome is no command's", `{"outcome":0}`, []string{"json: outcome=0i"}},
+		{"outcome is a share", `{"outcome":0.5}`, []string{"json: outcome=0.5"}},
+		{"outcome is an object", `{"outcome":{"id":3}}`, []string{"json: outcome.id=3i"}},
 		{"ack is a number", `{"ack":1,"v":1}`, []string{"json ack: v=1i"}},
 		{"every kind", `{"f":1.0,"i":1,"b":false,"s":"x","n":null}`, []string{`json: f=1 i=1i b=false s="x"`}},
 		{"numbers", `{"a":-0,"b":1e2,"c":9223372036854775807,"d":9223372036854775808,"e":-9223372036854775808,"f":0.1E+1,"g":1e999}`, []string{"json: a=-0 b=100 c=9223372036854775807i d=9.223372036854776e+18 e=-9223372036854775808i f=1 g=+Inf"}},
@@ -370,7 +382,13 @@ func TestScratchIsBounded(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
+	command := &device.Command{ID: 3, Device: "gh1", Name: "relay", Value: []byte("true")}
 	for _, c := range []struct{ got, want string }{
+		{string(AppendCommand(AppendAck(nil, 7, true), command)), `{"ack":7,"command":{"id":3,"device":"gh1","name":"relay","value":true}}`},
+		{
+			string(AppendCommand(AppendRefusal(nil, "value", 7, true), &device.Command{ID: 4, Device: "gh1", Name: "reboot"})),
+			`{"error":"value","seq":7,"command":{"id":4,"device":"gh1","name":"reboot"}}`,
+		},
 		{string(AppendAck(nil, 7, true)), `{"ack":7}`},
 		{string(AppendAck([]byte("x"), math.MaxUint64, true)), `x{"ack":18446744073709551615}`},
 		{string(AppendAck(nil, 0, false)), `{"ack":null}`},

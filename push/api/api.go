@@ -96,6 +96,7 @@ type Config struct {
 	Snapshot func(context.Context) (Snapshot, error)
 	Usage    func(context.Context) (Usage, error)
 	Registry Registry
+	Mailbox  Mailbox
 	// Now is the wall clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -139,6 +140,7 @@ func New(cfg Config) *API {
 	a.mux.HandleFunc("GET /api/v1/backup/{id}/{name}", a.backupFile)
 	a.mux.HandleFunc("DELETE /api/v1/backup/{id}", a.endBackup)
 	a.routeRegistry()
+	a.routeCommands()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		push.Refuse(w, http.StatusNotFound, "no such resource")
 	})

@@ -21,7 +21,7 @@ type Registry interface {
 	Change(c device.Change) (*device.Registration, device.Secrets, error)
 }
 
-// maxChange bounds the body of a change.
+// maxChange bounds the body of a change and of a command.
 const maxChange = 4096
 
 // Registered is a registration as the API tells it: no secret is in it.
@@ -122,10 +122,7 @@ func (a *API) registration(w http.ResponseWriter, r *http.Request) {
 // which origins may let read, are no place to show secrets in.
 func (a *API) change(act device.Act) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		switch r.Header.Get("Sec-Fetch-Site") {
-		case "", "none", "same-origin":
-		default:
-			push.Refuse(w, http.StatusForbidden, "this origin may not change the registry")
+		if !fromHere(w, r, "change the registry") {
 			return
 		}
 		c, err := parseChange(act, r)
@@ -156,16 +153,36 @@ func (a *API) change(act device.Act) http.HandlerFunc {
 	}
 }
 
+// fromHere reports whether a request comes from our own page or from no page, or
+// answers that its origin may not do it.
+func fromHere(w http.ResponseWriter, r *http.Request, do string) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return true
+	}
+	push.Refuse(w, http.StatusForbidden, "this origin may not "+do)
+	return false
+}
+
+// shortBody reads a body of at most maxChange bytes. Its errors are for the viewer.
+func shortBody(r *http.Request) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxChange+1))
+	switch {
+	case err != nil:
+		return nil, errors.New("the body broke off")
+	case len(b) > maxChange:
+		return nil, errors.New("the body is too long")
+	}
+	return b, nil
+}
+
 // parseChange reads the change that a request asks for. Its errors are for the
 // viewer.
 func parseChange(act device.Act, r *http.Request) (device.Change, error) {
 	var body changeBody
-	b, err := io.ReadAll(io.LimitReader(r.Body, maxChange+1))
+	b, err := shortBody(r)
 	if err != nil {
-		return device.Change{}, errors.New("the body broke off")
-	}
-	if len(b) > maxChange {
-		return device.Change{}, errors.New("the body is too long")
+		return device.Change{}, err
 	}
 	if len(b) > 0 && json.Unmarshal(b, &body) != nil {
 		return device.Change{}, errors.New(`want {"id":"…","name":"…","psk":true,"token":true}`)
