@@ -82,6 +82,8 @@ var (
 	errEvicted  = errors.New("too many handshakes are under way")
 	errReplaced = errors.New("the device has begun another handshake")
 	errSlow     = errors.New("it was not finished in time")
+
+	errUnwelcome = errors.New("the device has lost its credential meanwhile")
 )
 
 // listener watches pion's log for the one thing it tells nobody else: that a
@@ -370,6 +372,11 @@ func (d *DTLS) establish(ctx context.Context, k *shake, out sent) error {
 	}
 	if err := d.install(s, k); err != nil {
 		return err
+	}
+	// Who has lost his credential during the handshake: Forget has found no session.
+	if !d.welcome(s, now) {
+		d.Forget(id)
+		return errUnwelcome
 	}
 	var records []byte
 	for _, b := range k.release() {
