@@ -18,13 +18,10 @@ type dtlsDevice struct {
 
 func startDTLSDevice(t *testing.T, addr string, args ...string) *dtlsDevice {
 	t.Helper()
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("openssl is not installed")
-	}
 	d := &dtlsDevice{}
-	cmd := exec.CommandContext(t.Context(), path, append([]string{"s_client", "-dtls1_2", "-quiet", "-connect", addr}, args...)...)
+	cmd := exec.CommandContext(t.Context(), program(t, "openssl", "openssl"), append([]string{"s_client", "-dtls1_2", "-quiet", "-connect", addr}, args...)...)
 	cmd.Stdout, cmd.Stderr = &d.out, &d.out
+	var err error
 	if d.in, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
