@@ -98,6 +98,9 @@ func TestMbedTLSComesAgain(t *testing.T) {
 					t.Fatalf("round %d: %v: %s", i, err, out)
 				}
 			}
+			for _, r := range refusals(t, g.addresses) {
+				t.Errorf("refused: %+v", r)
+			}
 			name, _, _ := strings.Cut(c.messages, "%")
 			for i := range rounds {
 				reading := fmt.Sprintf("psk %s%d.v=1", name, i)

@@ -374,7 +374,7 @@ func (d *DTLS) establish(ctx context.Context, k *shake, out sent) error {
 		return err
 	}
 	// Who has lost his credential during the handshake: Forget has found no session.
-	if !d.welcome(s, now) {
+	if !d.entitled(s) {
 		d.Forget(id)
 		return errUnwelcome
 	}
