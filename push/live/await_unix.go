@@ -36,9 +36,9 @@ func newWaiter(conn net.Conn, pong func()) *waiter {
 		for {
 			n, _, err := syscall.Recvfrom(int(fd), head[:], syscall.MSG_PEEK)
 			switch {
-			case err == syscall.EAGAIN: //nolint:errorlint // of a system call
+			case err == syscall.EAGAIN:
 				return false
-			case err == syscall.EINTR: //nolint:errorlint // as above
+			case err == syscall.EINTR:
 				continue
 			case err == nil && n == pongLen && head[0] == 0x8a && head[1] == 0x80:
 				if n, err := syscall.Read(int(fd), head[:]); n != pongLen || err != nil {
