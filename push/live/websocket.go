@@ -42,8 +42,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 		o.After = &head
 	}
 	shake := &handshake{ResponseWriter: w}
-	v := &wsViewer{h: h, presence: req.options.Presence, handover: make(chan struct{}, 1), release: release}
-	v.gone, v.leave = context.WithCancel(context.Background())
+	v := &wsViewer{h: h, presence: req.options.Presence, release: release}
 	v.alive()
 	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
 		OriginPatterns:  h.origins,
@@ -52,7 +51,6 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 		OnPongReceived:  func(context.Context, []byte) { v.alive() },
 	})
 	if err != nil {
-		v.leave()
 		if shake.refused != 0 {
 			push.Refuse(w, shake.refused, strings.TrimPrefix(err.Error(), "failed to accept WebSocket connection: "))
 		}
@@ -61,7 +59,11 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 	opened.SetReadLimit(maxMessage)
 	v.ws, v.conn = opened, shake.conn
 	h.pulse.add(v)
-	go v.read(req.options)
+	err = v.subscribe(req.options)
+	if err != nil {
+		h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
+	}
+	go v.read(err)
 	return true
 }
 
@@ -70,13 +72,10 @@ type wsViewer struct {
 	h        *Handler
 	ws       *websocket.Conn
 	conn     *viewerConn
-	presence bool            // device messages are asked for in the address
-	gone     context.Context //nolint:containedctx // it is the connection's: done when nothing is read any more
-	leave    context.CancelFunc
+	presence bool // device messages are asked for in the address
 	release  func()
-	handover chan struct{} // holds an element while next is not taken
-	heard    atomic.Int64  // when something was heard last, nanoseconds after Handler.begun
-	slot     int           // guarded by pulse.mu
+	heard    atomic.Int64 // when something was heard last, nanoseconds after Handler.begun
+	slot     int          // guarded by pulse.mu
 
 	sub *push.Subscription // owned by who is busy
 
@@ -85,8 +84,10 @@ type wsViewer struct {
 	again   bool               // there may be more for who is busy
 	upTo    uint64             // where those who were woken together are to stop
 	closing bool               // set before the closing handshake begins
-	unread  bool               // read has ended
+	unread  bool               // read has ended: the viewer is gone
 	next    *push.Subscription // prepared for who is busy
+	taken   chan struct{}      // closed when next is taken; nil: nobody waits for that
+	cancel  context.CancelFunc // of what is done for the viewer and may take long; nil: nothing is
 }
 
 // viewerState is who has the viewer's subscription and writes.
@@ -206,21 +207,43 @@ func (v *wsViewer) poll(patient bool) (*push.Frame, error) {
 	v.upTo = 0
 	if v.next != nil {
 		v.sub, v.next = v.next, nil
-		<-v.handover
+		if v.taken != nil {
+			close(v.taken)
+			v.taken = nil
+		}
 	}
-	sub := v.sub
+	sub, gone := v.sub, v.unread
 	v.mu.Unlock()
 	if old != nil && old != sub {
 		old.Close()
 	}
-	if v.gone.Err() != nil {
+	if gone {
 		return nil, errGone
 	}
 	frame, err := sub.PollLive(upTo)
 	if patient && errors.Is(err, push.ErrBehind) {
-		return sub.Poll(v.gone)
+		ctx, done := v.while()
+		defer done()
+		return sub.Poll(ctx)
 	}
 	return frame, err
+}
+
+// while returns a context that ends when the viewer is gone, for who is busy.
+func (v *wsViewer) while() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.unread {
+		cancel()
+	}
+	v.cancel = cancel
+	return ctx, func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.cancel = nil
+		cancel()
+	}
 }
 
 // rest arms the subscription and reports whether that is all for now.
@@ -228,7 +251,7 @@ func (v *wsViewer) rest() bool {
 	v.sub.Arm(v)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.again || v.gone.Err() != nil {
+	if v.again || v.unread {
 		return false
 	}
 	v.state = idle
@@ -240,7 +263,7 @@ func (v *wsViewer) end(err error) {
 	switch {
 	case errors.Is(err, push.ErrClosed):
 		v.goodbye(websocket.StatusGoingAway, "the server is stopping")
-	case !errors.Is(err, errGone) && v.gone.Err() == nil:
+	case !errors.Is(err, errGone) && !errors.Is(err, context.Canceled):
 		v.h.log.Error("a stream was broken off", "technique", WebSocket.String(), "error", err)
 		v.goodbye(websocket.StatusInternalError, storeFailed)
 	}
@@ -248,6 +271,10 @@ func (v *wsViewer) end(err error) {
 	v.mu.Lock()
 	v.state = over
 	last := v.unread
+	if v.taken != nil {
+		close(v.taken)
+		v.taken = nil
+	}
 	v.mu.Unlock()
 	if last {
 		v.finish()
@@ -277,49 +304,50 @@ func (v *wsViewer) finish() {
 }
 
 // subscribe prepares a subscription and has it taken over, once the one before has
-// been.
+// been. It is called by who reads.
 func (v *wsViewer) subscribe(o push.Options) error {
-	sub, err := v.h.feed.Subscribe(v.gone, o)
+	sub, err := v.h.feed.Subscribe(context.Background(), o)
 	if err != nil {
 		return err
 	}
-	select {
-	case v.handover <- struct{}{}:
-	case <-v.gone.Done():
-		sub.Close()
-		return v.gone.Err()
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	for v.next != nil && v.state != over {
+		taken := make(chan struct{})
+		v.taken = taken
+		v.mu.Unlock()
+		<-taken
+		v.mu.Lock()
+	}
+	if v.state == over {
+		sub.Close()
+		return errGone
+	}
 	v.next = sub
 	v.stirLocked()
 	return nil
 }
 
-// read begins with a subscription and takes the viewer's messages until the
-// connection ends.
-func (v *wsViewer) read(o push.Options) {
-	err := v.subscribe(o)
-	if err != nil {
-		v.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
+// read takes the viewer's messages until the connection ends; failed tells why there
+// is no subscription. It waits on a small stack: there are many who wait.
+func (v *wsViewer) read(failed error) {
+	if failed != nil {
 		v.goodbye(websocket.StatusInternalError, storeFailed)
 	}
-	for err == nil {
-		var kind websocket.MessageType
-		var b []byte
-		if kind, b, err = v.ws.Read(context.Background()); err != nil {
-			break
+	w := newWaiter(v.conn.Conn, v.alive)
+	for failed == nil {
+		if v.empty() {
+			w.wait()
 		}
-		v.alive()
-		if failure := v.handle(kind, b); failure != nil {
-			_, err = v.conn.Write(push.Failure(failure.Error()).WebSocket())
-		}
+		failed = v.take()
 	}
 	_ = v.ws.CloseNow()
 	v.h.pulse.remove(v)
-	v.leave()
 	v.mu.Lock()
 	v.unread = true
+	if v.cancel != nil {
+		v.cancel()
+	}
 	last := v.state == idle || v.state == over
 	if last {
 		v.state = over
@@ -330,6 +358,29 @@ func (v *wsViewer) read(o push.Options) {
 	}
 }
 
+// empty reports whether nothing has been read that take would find. While the library
+// reads the viewer's part of the closing handshake that is its own matter.
+func (v *wsViewer) empty() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.closing && !v.conn.unread()
+}
+
+// take reads a message and acts on it.
+//
+//go:noinline
+func (v *wsViewer) take() error {
+	kind, b, err := v.ws.Read(context.Background())
+	if err != nil {
+		return err
+	}
+	v.alive()
+	if failure := v.handle(kind, b); failure != nil {
+		_, err = v.conn.Write(push.Failure(failure.Error()).WebSocket())
+	}
+	return err
+}
+
 // handle acts on one message. Its errors are for the viewer.
 func (v *wsViewer) handle(kind websocket.MessageType, b []byte) error {
 	o, err := parseSubscribe(kind, b)
@@ -338,7 +389,7 @@ func (v *wsViewer) handle(kind websocket.MessageType, b []byte) error {
 	}
 	o.Presence = o.Presence || v.presence
 	if err := v.subscribe(o); err != nil {
-		if v.gone.Err() == nil {
+		if !errors.Is(err, errGone) {
 			v.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
 		}
 		return errors.New(storeFailed)
