@@ -129,11 +129,13 @@ func TestInterloper(t *testing.T) {
 		}
 	}
 	i.leave()
+	// What comes while the handshake is not over is a stray when there is no room for
+	// it, whatever it is.
 	var repeated, forged float64
 	eventually(t, "everything to be counted", func() bool {
 		repeated, forged = g.metric(t, "naru_dtls_repeated_total", ""), g.metric(t, "naru_dtls_forged_total", "")
-		drops := g.metric(t, "naru_udp_kernel_drops_total", "")
-		return repeated+drops >= float64(i.replays) && forged+drops >= float64(i.forged) && g.metric(t, "naru_dtls_strays_total", "") > 0
+		rest := g.metric(t, "naru_udp_kernel_drops_total", "") + g.metric(t, "naru_dtls_strays_total", "")
+		return repeated > 0 && forged > 0 && repeated+forged+rest >= float64(i.replays+i.forged)
 	})
 	t.Logf("%d replays, %v counted; %d forged records, %v counted; memory grew by %.1f MB at most",
 		i.replays, repeated, i.forged, forged, (g.procStatus(t, "VmHWM")-before)/1e6)

@@ -57,15 +57,16 @@ type shake struct {
 	full      bool // nothing is held any more: the session has taken over
 }
 
-// hold keeps a record for the session to come.
-func (k *shake) hold(r record) {
+// hold keeps a record for the session to come, and reports whether there was room.
+func (k *shake) hold(r record) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.full || len(k.held) >= maxHeld || k.heldBytes+len(r.whole) > maxHeldBytes || !k.conn.returned() {
-		return
+		return false
 	}
 	k.held = append(k.held, append([]byte(nil), r.whole...))
 	k.heldBytes += len(r.whole)
+	return true
 }
 
 // release returns what was held, and holds nothing any more.
