@@ -115,11 +115,11 @@ func (s Selector) Devices() ([]ID, bool) {
 
 // Key returns a string that is the same for selectors with the same patterns.
 func (s Selector) Key() string {
-	key := strings.Join(s.devices, "\x00") + "\x01" + strings.Join(s.metrics, "\x00")
+	parts := []string{strings.Join(s.devices, "\x00") + "\x01" + strings.Join(s.metrics, "\x00")}
 	for _, l := range s.limits {
-		key += "\x02" + strings.Join(l, "\x00")
+		parts = append(parts, strings.Join(l, "\x00"))
 	}
-	return key
+	return strings.Join(parts, "\x02")
 }
 
 func matchAny(patterns []string, s string) bool {

@@ -46,6 +46,10 @@ type Config struct {
 // storeFailed is what a viewer learns of errors that are not its own.
 const storeFailed = "the store cannot be read"
 
+// accessEnded is what a viewer learns whose access has ended, as far as there is a
+// way to say it.
+const accessEnded = "the access has ended"
+
 // Technique is a way to the viewer.
 type Technique int
 
@@ -150,7 +154,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.served[req.technique].Add(1)
 	defer h.viewers[req.technique].Add(-1)
 	if req.technique == WebSocket {
-		h.webSocket(w, r, req) //nolint:contextcheck // the request's context says nothing after Hijack
+		h.webSocket(w, r, req)
 		return
 	}
 	sub, err := h.feed.Subscribe(r.Context(), req.options)
@@ -190,6 +194,7 @@ func parse(r *http.Request) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
+	req.options.Selector = req.options.Selector.Within(push.ViewerOf(r).Limit)
 	if req.options.After, err = after(q, r.Header); err != nil {
 		return request{}, err
 	}

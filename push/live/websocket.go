@@ -40,7 +40,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request)
 		o.After = &head
 	}
 	shake := &handshake{ResponseWriter: w}
-	c := &wsViewer{h: h, presence: req.options.Presence, handover: make(chan struct{}, 1)}
+	c := &wsViewer{h: h, presence: req.options.Presence, limit: push.ViewerOf(r).Limit, handover: make(chan struct{}, 1)}
 	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
 		OriginPatterns:  h.origins,
 		CompressionMode: websocket.CompressionDisabled,
@@ -55,7 +55,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request)
 	}
 	opened.SetReadLimit(maxMessage)
 	c.ws, c.conn = opened, shake.conn
-	c.serve(req.options)
+	c.serve(r.Context(), req.options)
 }
 
 // wsViewer is one WebSocket: a goroutine that writes, a goroutine that reads, a
@@ -64,8 +64,9 @@ type wsViewer struct {
 	h        *Handler
 	ws       *websocket.Conn
 	conn     *viewerConn
-	presence bool          // device messages are asked for in the address
-	handover chan struct{} // holds an element while next is not taken
+	presence bool            // device messages are asked for in the address
+	limit    device.Selector // of the devices that there are for the viewer
+	handover chan struct{}   // holds an element while next is not taken
 
 	mu      sync.Mutex // guards following
 	closing bool       // set before the closing handshake begins
@@ -85,9 +86,16 @@ func (c *wsViewer) alive() {
 	_ = c.conn.SetReadDeadline(time.Now().Add(2 * pingInterval)) // fails only when it is closed
 }
 
-func (c *wsViewer) serve(o push.Options) {
-	ctx, gone := context.WithCancel(context.Background())
+// serve pushes until the viewer is gone, the feed closed or access over: of the
+// request's context nothing else is left after Hijack.
+func (c *wsViewer) serve(access context.Context, o push.Options) {
+	// The end of access ends the writer only: a reader whose context ends closes the
+	// connection without a word.
+	ctx, gone := context.WithCancel(context.WithoutCancel(access))
 	defer gone()
+	writing, end := context.WithCancel(ctx)
+	defer context.AfterFunc(access, end)()
+	defer end()
 	c.alive()
 	c.startPings()
 	err := c.subscribe(ctx, o)
@@ -97,10 +105,12 @@ func (c *wsViewer) serve(o push.Options) {
 			defer gone()
 			c.read(ctx)
 		})
-		err = c.push(ctx)
+		err = c.push(writing)
 	}
 	c.stopPings()
 	switch {
+	case access.Err() != nil:
+		c.goodbye(websocket.StatusPolicyViolation, accessEnded)
 	case errors.Is(err, push.ErrClosed):
 		c.goodbye(websocket.StatusGoingAway, "the server is stopping")
 	case !errors.Is(err, errGone) && ctx.Err() == nil:
@@ -108,6 +118,7 @@ func (c *wsViewer) serve(o push.Options) {
 		c.goodbye(websocket.StatusInternalError, storeFailed)
 	}
 	_ = c.ws.CloseNow() // closed already, or the viewer is gone
+	gone()
 	reader.Wait()
 	if c.next != nil {
 		c.next.Close()
@@ -235,6 +246,7 @@ func (c *wsViewer) handle(ctx context.Context, kind websocket.MessageType, b []b
 		return errors.New(strings.ToValidUTF8(err.Error(), "\ufffd"))
 	}
 	o.Presence = o.Presence || c.presence
+	o.Selector = o.Selector.Within(c.limit)
 	if err := c.subscribe(ctx, o); err != nil {
 		if ctx.Err() == nil {
 			c.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
