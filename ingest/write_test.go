@@ -151,9 +151,9 @@ func TestWriteWithinLimit(t *testing.T) {
 	if devices, _ := b.Gate().Known(); devices != 2 {
 		t.Errorf("%d devices are known", devices)
 	}
-	b.Write(t.Context(), web, []byte("t,device=shed v=5\n"), wire.Ago)
-	if got := len(b.sink.texts()); got != 3 {
-		t.Errorf("without a limit: %d readings", got)
+	_, err = b.Write(t.Context(), web, []byte("t,device=shed v=5\n"), wire.Ago)
+	if got := len(b.sink.texts()); err != nil || got != 3 {
+		t.Errorf("without a limit: %d readings, %v", got, err)
 	}
 }
 

@@ -23,7 +23,9 @@ func TestDoor(t *testing.T) {
 		{"192.0.2.1", true},
 		{"192.0.2.1", true},
 		{"192.0.2.1", false},
-		{"10.0.0.1", true}, {"10.0.0.1", true}, {"127.0.0.1", true}, // and now it is full
+		{"10.0.0.1", true},
+		{"10.0.0.1", true},
+		{"127.0.0.1", true}, // and now it is full
 		{"127.0.0.1", false},
 		{"192.0.2.2", false},
 	} {

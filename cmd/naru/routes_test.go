@@ -81,7 +81,7 @@ func opened(t *testing.T) *gateway {
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)
 	s.flags(f)
 	s.Data, s.UDP, s.TCP, s.HTTP = t.TempDir(), "off", "off", "127.0.0.1:0"
-	g, err := openGateway(t.Context(), &s, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	g, err := openGateway(t.Context(), &s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

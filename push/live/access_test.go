@@ -61,7 +61,7 @@ func TestAccessEnds(t *testing.T) {
 				g.as = func(r *http.Request) *http.Request {
 					ctx, cancel := context.WithCancel(r.Context())
 					context.AfterFunc(access, cancel)
-					return r.WithContext(ctx)
+					return r.WithContext(ctx) //nolint:contextcheck // it is the request's own
 				}
 				if k.Technique == LongPolling {
 					done := make(chan string, 1)
