@@ -250,6 +250,13 @@ func (f *Feed) Head() Cursor {
 	return Cursor{f.store, f.head.Load()}
 }
 
+// ended reports whether the feed is closed.
+func (f *Feed) ended() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.closed
+}
+
 // Close ends all subscriptions, once they have delivered what is there.
 func (f *Feed) Close() {
 	f.mu.Lock()
@@ -277,6 +284,12 @@ type window struct {
 	// known tells that wanted holds all that the topic wants behind after.
 	known  bool
 	wanted []uint64
+}
+
+// at returns where the reading at offset stands, which lies in chunks.
+func (w *window) at(offset uint64) (*chunk, int) {
+	n := offset - w.base
+	return w.chunks[n/chunkSize], int(n % chunkSize)
 }
 
 // window looks for what the topic wants behind after; room is for the offsets.

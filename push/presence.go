@@ -15,7 +15,7 @@ type presences struct {
 	version uint64
 	changed list.List // of *presence, the latest at the back
 	byID    map[device.ID]*list.Element
-	waiting map[chan<- uint64]struct{}
+	waiting map[*Subscription]struct{}
 }
 
 type presence struct {
@@ -41,11 +41,8 @@ func (f *Feed) Announce(d device.Presence) {
 	}
 	p.version++
 	p.byID[d.ID] = p.changed.PushBack(&presence{d.ID, p.version, d.State == device.Removed, frame})
-	for wake := range p.waiting {
-		select {
-		case wake <- 0:
-		default: // woken already
-		}
+	for s := range p.waiting {
+		s.waker.Wake(0)
 	}
 	clear(p.waiting)
 }
@@ -77,27 +74,24 @@ func stateOf(e *list.Element) *presence {
 	return s
 }
 
-// wait registers wake to be sent to when something changes after the version; at
-// once when it has already.
-func (p *presences) wait(version uint64, wake chan<- uint64) {
+// wait registers s to be woken when something changes after the version that it
+// knows; at once when it has already.
+func (p *presences) wait(s *Subscription) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.version > version {
-		select {
-		case wake <- 0:
-		default: // woken already
-		}
+	if p.version > s.known {
+		s.waker.Wake(0)
 		return
 	}
 	if p.waiting == nil {
-		p.waiting = map[chan<- uint64]struct{}{}
+		p.waiting = map[*Subscription]struct{}{}
 	}
-	p.waiting[wake] = struct{}{}
+	p.waiting[s] = struct{}{}
 }
 
 // unwait takes the registration back.
-func (p *presences) unwait(wake chan<- uint64) {
+func (p *presences) unwait(s *Subscription) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.waiting, wake)
+	delete(p.waiting, s)
 }

@@ -4,12 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/naru-telemetry/naru/device"
 )
 
-// ErrClosed is what Next returns when the feed is closed and all is delivered.
-var ErrClosed = errors.New("push: the feed is closed")
+var (
+	// ErrClosed is what Next returns when the feed is closed and all is delivered.
+	ErrClosed = errors.New("push: the feed is closed")
+	// ErrBehind is what PollLive returns when what comes next is no longer in memory.
+	ErrBehind = errors.New("push: the subscription is behind what is in memory")
+)
+
+// Waker is told that a subscription has something to deliver.
+type Waker interface {
+	// Wake is called once for each Arm. head is the offset at which the subscriptions
+	// that are woken together are to stop, for PollLive; 0: where there is nothing
+	// more. It must not block, nor call the subscription.
+	Wake(head uint64)
+}
 
 // MaxLast bounds the readings of each series that a viewer may begin with.
 const MaxLast = 1000
@@ -17,6 +31,7 @@ const MaxLast = 1000
 // Options say what a subscription begins with.
 type Options struct {
 	Selector device.Selector
+	Policy   Policy
 	// After is where to go on; nil means from now.
 	After *Cursor
 	// Last asks for the newest readings of each series, at most MaxLast, when
@@ -41,9 +56,16 @@ type Subscription struct {
 	topic   *topic
 	cursor  uint64
 	limit   int
-	pending []*Frame // to be delivered before anything behind cursor
-	live    bool     // cursor was the head a moment ago: what came since is gathered
-	wake    chan uint64
+	memory  bool      // the history is not to be read
+	every   bool      // messages are some time apart
+	latest  bool      // of each series only the newest is delivered
+	band    *deadband // nil: what does not change is delivered too
+	pending []*Frame  // to be delivered before anything behind cursor
+	live    bool      // cursor was the head a moment ago: what came since is gathered
+	wake    signal    // of Next
+
+	waker   Waker // of who is told; set by the first Arm
+	waiting bool  // it stands in topic.waiting; guarded by topic.mu
 
 	presence bool   // device messages are asked for,
 	known    uint64 // and delivered, or pending, up to this version
@@ -52,11 +74,14 @@ type Subscription struct {
 // Subscribe returns a subscription; ctx bounds the reading of its snapshot.
 // Close it after use.
 func (f *Feed) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
-	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit), wake: make(chan uint64, 1)}
+	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit), latest: o.Policy.Latest, every: o.Policy.Every > 0}
+	if o.Policy.Changes {
+		s.band = &deadband{width: o.Policy.Deadband}
+	}
 	if s.limit <= 0 {
 		s.limit = frameReadings
 	}
-	s.topic = f.join(o.Selector)
+	s.topic = f.join(o.Selector, o.Policy)
 	f.subs.Add(1)
 	if err := s.begin(ctx, o); err != nil {
 		s.Close()
@@ -102,6 +127,7 @@ func (s *Subscription) snapshot(ctx context.Context, n, limit int) error {
 		rs = rs[:s.limit]
 		head = rs[s.limit-1].Offset
 	}
+	rs = slices.DeleteFunc(rs, func(r device.Stored) bool { return !s.passes(&r) })
 	b := s.feed.builder()
 	defer s.feed.release(b)
 	s.pending = append(s.pending, s.build(rs, head, b))
@@ -131,15 +157,15 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 			return frame, err
 		}
 	}
+	if s.wake == nil {
+		s.wake = make(signal, 1)
+	}
 	for {
 		select {
 		case <-s.wake: // left over from a wait that was given up
 		default:
 		}
-		s.topic.wait(s.cursor, s.wake)
-		if s.presence {
-			s.feed.presences.wait(s.known, s.wake)
-		}
+		s.Arm(s.wake)
 		select {
 		case head := <-s.wake:
 			if s.presence {
@@ -156,17 +182,49 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 	}
 }
 
-// unwait takes the registrations of Next back.
-func (s *Subscription) unwait() {
-	s.topic.unwait(s.wake)
+// signal wakes Next.
+type signal chan uint64
+
+// Wake implements Waker.
+func (w signal) Wake(head uint64) {
+	select {
+	case w <- head:
+	default: // woken already
+	}
+}
+
+// Arm has w woken, always the same w, when there is something to deliver or the
+// feed is closed; that may be before Arm returns. Who is armed already stays so.
+func (s *Subscription) Arm(w Waker) {
+	if s.waker == nil {
+		s.waker = w
+	}
+	s.topic.wait(s)
 	if s.presence {
-		s.feed.presences.unwait(s.wake)
+		s.feed.presences.wait(s)
+	}
+}
+
+// unwait takes the registrations of Arm back.
+func (s *Subscription) unwait() {
+	s.topic.unwait(s)
+	if s.presence {
+		s.feed.presences.unwait(s)
 	}
 }
 
 // Poll returns the next message, or nil when there is none at present. ctx
 // bounds the search in the history.
 func (s *Subscription) Poll(ctx context.Context) (*Frame, error) { return s.poll(ctx, 0) }
+
+// PollLive is Poll for who is armed, and woken with upTo, or 0 when he was not: what
+// comes behind upTo, or too soon after the last message, waits for the next waking.
+// It never waits for a disk: ErrBehind says that Poll is needed.
+func (s *Subscription) PollLive(upTo uint64) (*Frame, error) {
+	s.memory = true
+	defer func() { s.memory = false }()
+	return s.poll(context.Background(), upTo)
+}
 
 // poll is Poll, but stops at the offset upTo when it lies ahead.
 func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
@@ -181,7 +239,10 @@ func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if frame := s.topic.shared(s.cursor, s.limit); frame != nil {
+	if s.memory && upTo == 0 && s.live && !s.feed.ended() {
+		return nil, nil
+	}
+	if frame := s.shared(); frame != nil {
 		s.cursor = frame.Cursor.Offset
 		return s.deliver(frame), nil
 	}
@@ -190,6 +251,15 @@ func (s *Subscription) poll(ctx context.Context, upTo uint64) (*Frame, error) {
 		return nil, err
 	}
 	return s.deliver(frame), nil
+}
+
+// shared returns the frame that another subscriber has built from this cursor. What
+// a deadband lets pass is nobody else's.
+func (s *Subscription) shared() *Frame {
+	if s.band != nil {
+		return nil
+	}
+	return s.topic.shared(s.cursor, s.limit)
 }
 
 // find builds the next frame and shares it. It returns nil when there is nothing
@@ -207,6 +277,9 @@ func (s *Subscription) find(ctx context.Context, upTo uint64) (*Frame, error) {
 		var frame *Frame
 		var err error
 		switch {
+		case w.below && s.memory:
+			s.live = false
+			return nil, ErrBehind
 		case w.below:
 			frame, err = s.recall(ctx, b)
 		case len(w.chunks) > 0:
@@ -220,13 +293,18 @@ func (s *Subscription) find(ctx context.Context, upTo uint64) (*Frame, error) {
 			return nil, err
 		}
 		if frame != nil {
-			s.topic.share(from, s.limit, frame)
+			if s.band == nil {
+				s.topic.share(from, s.limit, frame)
+			}
 			return frame, nil
 		}
 	}
 }
 
 func (s *Subscription) deliver(f *Frame) *Frame {
+	if s.every && f.Readings > 0 {
+		s.topic.delivered(time.Now())
+	}
 	s.live = f.live || f.aside && s.live
 	s.feed.frames.Add(1)
 	s.feed.deliveries.Add(int64(f.Readings))
@@ -241,9 +319,12 @@ func (s *Subscription) scan(w *window, upTo uint64, b *frameBuilder) *Frame {
 		last = min(last, upTo)
 	}
 	end := min(last, w.base+uint64(len(w.chunks))*chunkSize-1)
-	if w.known {
+	switch {
+	case s.latest:
+		s.conflate(w, end, b)
+	case w.known:
 		s.pick(w, end, b)
-	} else {
+	default:
 		s.search(w, end, b)
 	}
 	if b.readings == 0 {
@@ -261,7 +342,7 @@ func (s *Subscription) search(w *window, end uint64, b *frameBuilder) {
 		at := s.cursor + 1 - w.base
 		c, i := w.chunks[at/chunkSize], int(at%chunkSize)
 		s.cursor++
-		if r := &c.readings[i]; s.topic.sel.Match(r.Device, r.Metric) {
+		if r := &c.readings[i]; s.topic.sel.Match(r.Device, r.Metric) && s.passes(r) {
 			b.add(c.encoded(i))
 		}
 	}
@@ -273,8 +354,44 @@ func (s *Subscription) pick(w *window, end uint64, b *frameBuilder) {
 		if offset > end {
 			break
 		}
-		at := offset - w.base
-		b.add(w.chunks[at/chunkSize].encoded(int(at % chunkSize)))
+		if c, i := w.at(offset); s.passes(&c.readings[i]) {
+			b.add(c.encoded(i))
+		}
+		if b.readings == s.limit {
+			s.cursor = offset
+			return
+		}
+	}
+	s.cursor = end
+}
+
+// passes reports whether the reading is not left out for having changed too little.
+func (s *Subscription) passes(r *device.Stored) bool { return s.band == nil || s.band.passes(r) }
+
+// conflate adds the newest reading of each series up to end, and moves the cursor
+// like search.
+func (s *Subscription) conflate(w *window, end uint64, b *frameBuilder) {
+	wanted := w.wanted
+	if !w.known {
+		wanted = nil
+		for offset := s.cursor + 1; offset <= end; offset++ {
+			c, i := w.at(offset)
+			if r := &c.readings[i]; s.topic.sel.Match(r.Device, r.Metric) {
+				wanted = append(wanted, offset)
+			}
+		}
+	}
+	if i := slices.IndexFunc(wanted, func(offset uint64) bool { return offset > end }); i >= 0 {
+		wanted = wanted[:i]
+	}
+	for _, offset := range newest(wanted, func(offset uint64) *device.Stored {
+		c, i := w.at(offset)
+		return &c.readings[i]
+	}) {
+		c, i := w.at(offset)
+		if s.passes(&c.readings[i]) {
+			b.add(c.encoded(i))
+		}
 		if b.readings == s.limit {
 			s.cursor = offset
 			return
@@ -286,6 +403,9 @@ func (s *Subscription) pick(w *window, end uint64, b *frameBuilder) {
 // recall reads behind the cursor from the history and moves the cursor. It
 // returns nil when it found nothing in the stretch it looked at.
 func (s *Subscription) recall(ctx context.Context, b *frameBuilder) (*Frame, error) {
+	if s.latest {
+		return s.recallLatest(ctx, b)
+	}
 	if gap := s.gap(); gap != nil {
 		return gap, nil
 	}
@@ -301,6 +421,23 @@ func (s *Subscription) recall(ctx context.Context, b *frameBuilder) (*Frame, err
 		return nil, fmt.Errorf("push: history: it ends at %d, before the feed begins", s.cursor)
 	}
 	s.cursor = next
+	rs = slices.DeleteFunc(rs, func(r device.Stored) bool { return !s.passes(&r) })
+	if len(rs) == 0 {
+		return nil, nil
+	}
+	return s.build(rs, s.cursor, b), nil
+}
+
+// recallLatest is recall for who wants the newest reading of each series only: those
+// behind the cursor, however far it is behind. Nothing that he wants can be gone.
+func (s *Subscription) recallLatest(ctx context.Context, b *frameBuilder) (*Frame, error) {
+	rs, head, err := s.feed.history.Latest(ctx, s.topic.sel, 1)
+	if err != nil {
+		return nil, fmt.Errorf("push: history: %w", err)
+	}
+	from := s.cursor
+	s.cursor = max(s.cursor, head)
+	rs = slices.DeleteFunc(rs, func(r device.Stored) bool { return r.Offset <= from || !s.passes(&r) })
 	if len(rs) == 0 {
 		return nil, nil
 	}

@@ -9,12 +9,13 @@ import (
 	"github.com/naru-telemetry/naru/device"
 )
 
-// topic is what all subscriptions with one selector share.
+// topic is what all subscriptions with one selector and policy share.
 type topic struct {
-	feed *Feed
-	sel  device.Selector
-	key  string
-	refs atomic.Int32 // written under Feed.mu
+	feed   *Feed
+	sel    device.Selector
+	key    string
+	gather time.Duration // for how long readings are gathered
+	refs   atomic.Int32  // written under Feed.mu
 
 	// newest is the highest offset that the topic wants, or an older head of the
 	// feed; guarded by Feed.mu, as the fields below.
@@ -31,7 +32,7 @@ type topic struct {
 	complete uint64
 
 	mu       sync.Mutex // guards following
-	waiting  []chan<- uint64
+	waiting  []*Subscription
 	lastWake time.Time
 	timer    *time.Timer // made when first needed
 	armed    bool        // timer runs: readings are gathered
@@ -62,15 +63,15 @@ type sharedFrame struct {
 	frame *Frame
 }
 
-// join returns the topic of sel, made if there is none.
-func (f *Feed) join(sel device.Selector) *topic {
-	key := sel.Key()
+// join returns the topic of a selector and policy, made if there is none.
+func (f *Feed) join(sel device.Selector, p Policy) *topic {
+	key := sel.Key() + p.key()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := f.topics[key]
 	if t == nil {
 		head := f.head.Load()
-		t = &topic{feed: f, sel: sel, key: key, newest: head, complete: head}
+		t = &topic{feed: f, sel: sel, key: key, gather: max(f.gather, p.Every), newest: head, complete: head}
 		f.topics[key] = t
 		for id, topics := range f.byDevice {
 			if sel.MatchDevice(id) {
@@ -158,7 +159,7 @@ func (t *topic) scheduleLocked(now time.Time) {
 	if t.armed {
 		return
 	}
-	rest := t.feed.gather - now.Sub(t.lastWake)
+	rest := t.gather - now.Sub(t.lastWake)
 	if rest <= 0 {
 		t.wakeLocked(now)
 		return
@@ -169,6 +170,14 @@ func (t *topic) scheduleLocked(now time.Time) {
 	} else {
 		t.timer.Reset(rest)
 	}
+}
+
+// delivered notes that a subscriber has got something, woken or not: the next waking
+// is that far from it.
+func (t *topic) delivered(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lastWake = now
 }
 
 // gathered is called by the timer.
@@ -186,25 +195,26 @@ func (t *topic) gathered() {
 func (t *topic) wakeLocked(now time.Time) {
 	t.lastWake = now
 	head := t.feed.head.Load()
-	for i, w := range t.waiting {
-		select {
-		case w <- head:
-		default: // woken already
-		}
+	for i, s := range t.waiting {
+		s.waiting = false
+		s.waker.Wake(head)
 		t.waiting[i] = nil
 	}
 	t.waiting = t.waiting[:0]
 }
 
-// wait registers wake to be sent to when there is something behind cursor; when
+// wait registers s to be woken when there is something behind its cursor; when
 // there is already, as soon as the gathering time is over.
-func (t *topic) wait(cursor uint64, wake chan<- uint64) {
+func (t *topic) wait(s *Subscription) {
 	t.feed.mu.RLock()
-	ready, closed := t.newest > cursor, t.feed.closed
+	ready, closed := t.newest > s.cursor, t.feed.closed
 	t.mu.Lock() // before the feed is unlocked, so that no reading slips between
 	t.feed.mu.RUnlock()
 	defer t.mu.Unlock()
-	t.waiting = append(t.waiting, wake)
+	if !s.waiting {
+		s.waiting = true
+		t.waiting = append(t.waiting, s)
+	}
 	switch {
 	case closed:
 		t.wakeLocked(time.Now())
@@ -214,10 +224,11 @@ func (t *topic) wait(cursor uint64, wake chan<- uint64) {
 }
 
 // unwait takes the registration back.
-func (t *topic) unwait(wake chan<- uint64) {
+func (t *topic) unwait(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i := slices.Index(t.waiting, wake); i >= 0 {
+	if i := slices.Index(t.waiting, s); i >= 0 {
+		s.waiting = false
 		last := len(t.waiting) - 1
 		t.waiting[i], t.waiting[last] = t.waiting[last], nil
 		t.waiting = t.waiting[:last]

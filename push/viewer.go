@@ -13,6 +13,11 @@ type Viewer struct {
 	// Limit is the selector of the devices that there are for the viewer, to see
 	// or to write. The zero Selector is all of them.
 	Limit device.Selector
+	// OnEnd has f called when the access ends, at once when it has ended already. What
+	// it returns ends the wait for that. f must not wait. It is for who serves a viewer
+	// beyond the request, whose context ends with the access too; nil: the access does
+	// not end.
+	OnEnd func(f func()) (forget func())
 }
 
 type viewerKey struct{}

@@ -50,6 +50,8 @@ type settings struct {
 	TLSCert  string // paths of PEM files; empty: the local certificate authority
 	TLSKey   string
 	ClientCA string
+	// DTLSCertificates has certificates of devices be taken over DTLS too.
+	DTLSCertificates bool
 
 	ReceiveBuffer   byteSize
 	Idle            time.Duration
@@ -99,6 +101,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.TLSCert, "tls-cert", "", "PEM `file` with the certificate, and its chain, for devices over TLS; without, one of the gateway's own authority")
 	f.StringVar(&s.TLSKey, "tls-key", "", "PEM `file` with its key")
 	f.StringVar(&s.ClientCA, "client-ca", "", "PEM `file` with the roots that vouch for certificates of devices")
+	f.BoolVar(&s.DTLSCertificates, "dtls-certificates", false, "take certificates of devices over DTLS too, from those that offer no key")
 	s.ReceiveBuffer = listen.DefaultReceiveBuffer
 	f.Var(&s.ReceiveBuffer, "receive-buffer", "receive buffer asked of the kernel for datagrams")
 	f.DurationVar(&s.Idle, "idle-timeout", listen.DefaultIdle, "how long a device's stream may say nothing")
@@ -306,6 +309,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("log-level: want debug, info, warn or error, not %q", s.LogLevel)
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return errors.New("tls-cert, tls-key: want both or none")
+	case s.DTLSCertificates && s.TLSCert != "" && s.ClientCA == "":
+		return errors.New("dtls-certificates: want client-ca, for with tls-cert the gateway has no authority of its own that vouches for devices")
 	case s.HTTP == "" || s.HTTP == "off":
 		return errors.New("http: want an address such as :7780")
 	}

@@ -29,6 +29,7 @@ var samples = map[string][3]string{
 	"tls-cert":                         {"a", "b", "c"},
 	"tls-key":                          {"a", "b", "c"},
 	"client-ca":                        {"a", "b", "c"},
+	"dtls-certificates":                {"true", "true", "true"},
 	"receive-buffer":                   {"1MiB", "64KiB", "100000"},
 	"idle-timeout":                     {"1s", "2m0s", "3h0m0s"},
 	"max-connections":                  {"1", "2", "3"},

@@ -70,10 +70,10 @@ func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, 
 		return nil, err
 	}
 	g.openIngest()
-	if err := g.openDTLS(); err != nil {
+	if err := g.openTLS(); err != nil {
 		return nil, errors.Join(err, g.abandon())
 	}
-	if err := g.openTLS(); err != nil {
+	if err := g.openDTLS(); err != nil {
 		return nil, errors.Join(err, g.abandon())
 	}
 	if err := g.openPush(); err != nil {
@@ -101,7 +101,7 @@ func (g *gateway) openStore() error {
 		// The feed is made from the open store; nothing is appended before.
 		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
 		// Nor is the registry changed before there is a gate.
-		OnRegister: func(id device.ID, r *device.Registration) { g.pipeline.Gate().Register(id, r) },
+		OnRegister: func(id device.ID, r *device.Registration) { g.registered(id, r) },
 		OnCommand:  func(id device.ID) { g.notifyCommand(id) },
 		Logger:     g.log,
 	})
@@ -269,7 +269,7 @@ func (g *gateway) refused() []api.Refused {
 		}
 		out = append(out, api.Refused{
 			Time: r.Time, Remote: r.Peer.Addr.String(), Transport: r.Peer.Transport, Format: format,
-			Reason: r.Reason.String(), Error: r.Detail, Payload: r.Payload, Size: r.Size,
+			Reason: r.Reason.String(), Error: r.Detail, Payload: r.Payload, Size: r.Size, At: r.At,
 		})
 	}
 	return out

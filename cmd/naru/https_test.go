@@ -18,8 +18,8 @@ import (
 	"github.com/naru-telemetry/naru/ingest/authority"
 )
 
-// trusting returns a client that knows this authority only.
-func trusting(t *testing.T, a *authority.Authority, name string) *http.Client {
+// browserTrusting returns a client that knows this authority only.
+func browserTrusting(t *testing.T, a *authority.Authority, name string) *http.Client {
 	t.Helper()
 	roots := x509.NewCertPool()
 	a.AddTo(roots)
@@ -53,7 +53,7 @@ func TestHTTPS(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			overHTTPS(t, g, trusting(t, a, name))
+			overHTTPS(t, g, browserTrusting(t, a, name))
 			if conn := dial(t, "tcp", g.HTTP); conn != nil {
 				_, _ = fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 				if text, err := io.ReadAll(conn); err != nil || !strings.Contains(string(text), "400 Bad Request") || !strings.Contains(string(text), "HTTPS server") {

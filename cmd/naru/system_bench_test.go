@@ -223,74 +223,108 @@ func pourBodies(b *testing.B, url string, next *atomic.Int64, bodies, lines int)
 }
 
 // latencies counts delays in steps of 0.1 ms.
-type latencies [20_000]int32
+type latencies [20_000]atomic.Int64
 
 func (l *latencies) add(d time.Duration) {
-	l[min(int(d/(100*time.Microsecond)), len(l)-1)]++
+	l[min(int(d/(100*time.Microsecond)), len(l)-1)].Add(1)
 }
 
 func (l *latencies) quantile(q float64) (ms float64) {
-	total := 0
-	for _, n := range l {
-		total += int(n)
+	total := int64(0)
+	for i := range l {
+		total += l[i].Load()
 	}
 	left := q * float64(total)
-	for i, n := range l {
-		if left -= float64(n); left <= 0 {
+	for i := range l {
+		if left -= float64(l[i].Load()); left <= 0 {
 			return float64(i+1) / 10
 		}
 	}
 	return float64(len(l)) / 10
 }
 
-// BenchmarkSystemFanout has 500 viewers see 100 readings a second for 10 s, all
-// of them the same. The delay is measured from sending the datagram to the
+// BenchmarkSystemFanout has viewers see readings for 10 s, all of them the same, or
+// each those of one device. The delay is measured from sending the datagram to the
 // viewer's having read the message.
 func BenchmarkSystemFanout(b *testing.B) {
-	const viewers, rate, seconds = 500, 100, 10
-	const total = rate * seconds
-	for b.Loop() {
-		p := startForBench(b, b.TempDir())
-		var sentAt [total]atomic.Int64
-		epoch := time.Now()
-		all := make([]latencies, viewers)
-		seen := make([]int, viewers)
-		var watching sync.WaitGroup
-		for i := range viewers {
-			v, err := dialViewer(b.Context(), p.HTTP, "device=d*")
-			if err != nil {
-				b.Fatal(err)
+	for _, c := range []struct {
+		viewers, rate int
+		apart         bool // each viewer watches one device
+	}{
+		{viewers: 500, rate: 100},
+		{viewers: 200, rate: 1000},
+		{viewers: 1000, rate: 100},
+		{viewers: 9500, rate: 10}, // of 10,000 that there may be
+		{viewers: 1000, rate: 5000, apart: true},
+	} {
+		b.Run(fmt.Sprintf("viewers=%d/rate=%d/apart=%v", c.viewers, c.rate, c.apart), func(b *testing.B) {
+			for b.Loop() {
+				fanOut(b, c.viewers, c.rate, c.apart)
 			}
-			defer v.close()
-			watching.Add(1)
-			go func() {
-				_ = v.watch(func(message []byte) {
-					now := time.Since(epoch)
-					eachValue(message, func(value int) {
-						if value != seen[i] && !b.Failed() {
-							b.Errorf("viewer %d: reading %d after %d readings", i, value, seen[i])
-						}
-						all[i].add(now - time.Duration(sentAt[value].Load()))
-						if seen[i]++; seen[i] == total {
-							watching.Done()
-						}
-					})
-				})
-			}()
-		}
-		eventually(b, "the subscriptions", func() bool { return p.metric(b, "naru_subscriptions", "") == viewers })
-		before, end := p.cpu(b), watchStalls(b)
-		newFlood(b, p.UDP).send(rate, total, func(dst []byte, i int) []byte {
-			sentAt[i].Store(int64(time.Since(epoch)))
-			dst = append(dst, "climate,device=d007 temperature="...)
-			return append(strconv.AppendInt(dst, int64(i), 10), 'i')
 		})
-		waitDelivered(b, &watching)
-		end()
-		reportFanout(b, p.cpu(b)-before, all, seen, total)
-		b.ReportMetric(p.procStatus(b, "VmRSS")/1e6, "MB-rss")
-		endBench(b, p)
 	}
+}
+
+// fanOut is one run of BenchmarkSystemFanout.
+func fanOut(b *testing.B, viewers, rate int, apart bool) {
+	b.Helper()
+	const seconds = 10
+	total, devices := rate*seconds, 1
+	if apart {
+		devices = viewers
+	}
+	p := startForBench(b, b.TempDir())
+	sentAt := make([]atomic.Int64, total)
+	epoch := time.Now()
+	all := new(latencies)
+	seen := make([]int, viewers)
+	var watching sync.WaitGroup
+	for i := range viewers {
+		v, err := dialViewer(b.Context(), p.HTTP, fmt.Sprintf("device=d%d", i%devices))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer v.close()
+		watching.Add(1)
+		go func() {
+			_ = v.watch(func(message []byte) {
+				now := time.Since(epoch)
+				eachValue(message, func(value int) {
+					if want := seen[i]*devices + i%devices; value != want && !b.Failed() {
+						b.Errorf("viewer %d: reading %d, want %d", i, value, want)
+					}
+					all.add(now - time.Duration(sentAt[value].Load()))
+					if seen[i]++; seen[i] == total/devices {
+						watching.Done()
+					}
+				})
+			})
+		}()
+	}
+	eventually(b, "the subscriptions", func() bool { return int(p.metric(b, "naru_subscriptions", "")) == viewers })
+	before, end := p.cpu(b), watchStalls(b)
+	newFlood(b, p.UDP).send(rate, total, func(dst []byte, i int) []byte {
+		sentAt[i].Store(int64(time.Since(epoch)))
+		dst = append(dst, "climate,device=d"...)
+		dst = strconv.AppendInt(dst, int64(i%devices), 10)
+		dst = append(dst, " temperature="...)
+		return append(strconv.AppendInt(dst, int64(i), 10), 'i')
+	})
+	waitDelivered(b, &watching)
+	end()
+	cpu := p.cpu(b) - before
+	delivered := 0
+	for i := range seen {
+		delivered += seen[i]
+	}
+	b.ReportMetric(100*float64(delivered)/float64(total*viewers/devices), "%delivered")
+	b.ReportMetric(float64(cpu.Microseconds())/float64(delivered), "µs-cpu/delivery")
+	b.ReportMetric(float64(cpu.Microseconds())/float64(total), "µs-cpu/reading")
+	b.ReportMetric(all.quantile(0.5), "p50-ms")
+	b.ReportMetric(all.quantile(0.99), "p99-ms")
+	b.ReportMetric(all.quantile(1), "max-ms")
+	b.ReportMetric(p.procStatus(b, "VmRSS")/1e6, "MB-rss")
+	endBench(b, p)
 }
 
 // waitDelivered gives the viewers time to see the last readings.
@@ -304,21 +338,30 @@ func waitDelivered(b *testing.B, watching *sync.WaitGroup) {
 	<-ctx.Done()
 }
 
-func reportFanout(b *testing.B, cpu time.Duration, all []latencies, seen []int, total int) {
-	b.Helper()
-	var merged latencies
-	delivered := 0
-	for i := range all {
-		delivered += seen[i]
-		for j, n := range all[i] {
-			merged[j] += n
+// BenchmarkSystemIdleViewers measures what a viewer costs who gets nothing.
+func BenchmarkSystemIdleViewers(b *testing.B) {
+	const viewers = 5000
+	for b.Loop() {
+		p := startForBench(b, b.TempDir())
+		eventually(b, "quiet", func() bool { return p.metric(b, "naru_subscriptions", "") == 0 })
+		empty, cpu, began := p.procStatus(b, "VmRSS"), p.cpu(b), time.Now()
+		for range viewers {
+			v, err := dialViewer(b.Context(), p.HTTP, "device=nobody")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer v.close()
 		}
+		eventually(b, "the subscriptions", func() bool { return p.metric(b, "naru_subscriptions", "") == viewers })
+		b.ReportMetric(viewers/time.Since(began).Seconds(), "connects/s")
+		b.ReportMetric(float64((p.cpu(b)-cpu).Microseconds())/viewers, "µs-cpu/connect")
+		<-time.After(10 * time.Second)
+		cpu = p.cpu(b)
+		<-time.After(10 * time.Second)
+		b.ReportMetric((p.cpu(b)-cpu).Seconds()*10, "%cpu")
+		b.ReportMetric((p.procStatus(b, "VmRSS")-empty)/1024/viewers, "KiB-rss/viewer")
+		endBench(b, p)
 	}
-	b.ReportMetric(100*float64(delivered)/float64(total*len(all)), "%delivered")
-	b.ReportMetric(float64(cpu.Microseconds())/float64(delivered), "µs-cpu/delivery")
-	b.ReportMetric(merged.quantile(0.5), "p50-ms")
-	b.ReportMetric(merged.quantile(0.99), "p99-ms")
-	b.ReportMetric(merged.quantile(1), "max-ms")
 }
 
 // BenchmarkSystemIdle measures memory: of a gateway with nothing to do, and of

@@ -107,6 +107,7 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 		<-watching
 	}()
 	r := newBatchReader(conn)
+	rest := newRest()
 	failed := 0
 	for {
 		n, err := r.read()
@@ -141,6 +142,39 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 		if h.Flush(ctx) != nil {
 			return nil // the only error is that ctx is done
 		}
+		rest.after(n)
+	}
+}
+
+const (
+	// closely is how far apart datagrams are, in the mean, of which several are
+	// worth one system call, and one waking of all who have to do with them.
+	closely = 500 * time.Microsecond
+	// gatherTime is for how long they gather then. Nobody sees it, and a receive
+	// buffer as Linux gives it unasked holds what comes meanwhile at 250,000 a second.
+	gatherTime = time.Millisecond
+)
+
+// rest lets datagrams that follow each other closely gather in the kernel.
+type rest struct {
+	last  time.Time
+	timer *time.Timer
+}
+
+func newRest() *rest {
+	r := &rest{last: time.Now(), timer: time.NewTimer(0)}
+	<-r.timer.C
+	return r
+}
+
+// after is called when n datagrams of one read have been handled.
+func (r *rest) after(n int) {
+	now := time.Now()
+	busy := now.Sub(r.last) < time.Duration(n)*closely
+	r.last = now
+	if busy && n < udpBatch {
+		r.timer.Reset(gatherTime)
+		<-r.timer.C
 	}
 }
 

@@ -49,6 +49,7 @@ type Refused struct {
 	Error     string
 	Payload   []byte // as much as was kept
 	Size      int    // of the whole payload, in bytes
+	At        int    // byte of Payload that is to blame, from 1; 0: not known
 }
 
 // About describes the gateway to its own page.
@@ -311,6 +312,7 @@ type refusedJSON struct {
 	Payload       string `json:"payload,omitempty"`
 	PayloadBase64 string `json:"payload_base64,omitempty"`
 	Size          int    `json:"size"`
+	At            int    `json:"at,omitempty"`
 }
 
 func (a *API) refused(w http.ResponseWriter, _ *http.Request) {
@@ -318,7 +320,7 @@ func (a *API) refused(w http.ResponseWriter, _ *http.Request) {
 	for _, r := range a.cfg.Refused() {
 		j := refusedJSON{
 			Time: millis(r.Time), Remote: r.Remote, Transport: r.Transport, Format: r.Format,
-			Reason: r.Reason, Error: strings.ToValidUTF8(r.Error, "\ufffd"), Size: r.Size,
+			Reason: r.Reason, Error: strings.ToValidUTF8(r.Error, "\ufffd"), Size: r.Size, At: r.At,
 		}
 		if isText(r.Payload) {
 			j.Payload = string(r.Payload)

@@ -24,7 +24,7 @@ type holder struct {
 	mu    sync.Mutex // guards following
 	ended bool
 	next  uint64
-	open  map[uint64]context.CancelCauseFunc // of the requests under way
+	onEnd map[uint64]func() // of who is served
 }
 
 // newHolder returns who has the grant.
@@ -33,43 +33,57 @@ func newHolder(grant *device.Grant) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &holder{grant: grant, viewer: push.Viewer{Name: grant.Name, Limit: limit}, open: map[uint64]context.CancelCauseFunc{}}, nil
+	h := &holder{grant: grant, viewer: push.Viewer{Name: grant.Name, Limit: limit}, onEnd: map[uint64]func(){}}
+	if grant.ID != 0 { // what is in no store does not end
+		h.viewer.OnEnd = h.whenOver
+	}
+	return h, nil
+}
+
+// whenOver is push.Viewer.OnEnd.
+func (h *holder) whenOver(f func()) (forget func()) {
+	h.mu.Lock()
+	n, ended := h.next, h.ended
+	if !ended {
+		h.next++
+		h.onEnd[n] = f
+	}
+	h.mu.Unlock()
+	if ended {
+		f()
+	}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.onEnd, n)
+	}
 }
 
 // enter returns a context for a request, which ends with the access, and what is
-// to be called when the request is over. Access that is in no store does not end.
+// to be called when the request is over.
 func (h *holder) enter(ctx context.Context) (context.Context, func()) {
-	if h.grant.ID == 0 {
+	if h.viewer.OnEnd == nil {
 		return ctx, func() {}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.ended {
-		cancel(errEnded)
-		return ctx, func() {}
-	}
-	n := h.next
-	h.next++
-	h.open[n] = cancel
+	forget := h.whenOver(func() { cancel(errEnded) })
 	return ctx, func() {
-		h.mu.Lock()
-		delete(h.open, n)
-		h.mu.Unlock()
+		forget()
 		cancel(nil)
 	}
 }
 
-// end ends the requests under way; when it is for good, also those that have been
-// let in a moment ago.
+// end ends what is under way; when it is for good, also what has been let in a
+// moment ago.
 func (h *holder) end(forGood bool) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.ended = h.ended || forGood
-	for _, cancel := range h.open {
-		cancel(errEnded)
+	all := h.onEnd
+	h.onEnd = map[uint64]func(){}
+	h.mu.Unlock()
+	for _, f := range all {
+		f()
 	}
-	clear(h.open)
 }
 
 // hashed is the hash by which a token is known.

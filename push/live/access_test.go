@@ -61,7 +61,11 @@ func TestAccessEnds(t *testing.T) {
 				g.as = func(r *http.Request) *http.Request {
 					ctx, cancel := context.WithCancel(r.Context())
 					context.AfterFunc(access, cancel)
-					return r.WithContext(ctx) //nolint:contextcheck // it is the request's own
+					who := &push.Viewer{Name: "kitchen", OnEnd: func(f func()) func() {
+						stop := context.AfterFunc(access, f)
+						return func() { stop() }
+					}}
+					return r.WithContext(push.WithViewer(ctx, who)) //nolint:contextcheck // it is the request's own
 				}
 				if k.Technique == LongPolling {
 					done := make(chan string, 1)
@@ -99,4 +103,33 @@ func TestAccessEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// So is one to whom a goroutine is writing, once he takes what is on its way.
+func TestAccessEndsWhileBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := piped(t, Config{})
+		access, end := context.WithCancel(t.Context())
+		g.as = func(r *http.Request) *http.Request {
+			return r.WithContext(push.WithViewer(r.Context(), &push.Viewer{OnEnd: func(f func()) func() {
+				stop := context.AfterFunc(access, f)
+				return func() { stop() }
+			}}))
+		}
+		v := g.view(kind{WebSocket}, "after=s-0")
+		g.publish(series(5000)...)
+		synctest.Wait() // the first message is on its way
+		end()
+		synctest.Wait()
+		var err error
+		got := 0
+		for err == nil {
+			var m message
+			m, err = v.next()
+			got += len(m.Readings)
+		}
+		if !strings.Contains(err.Error(), "StatusPolicyViolation") || got == 0 || got == 5000 {
+			t.Errorf("%d readings, then %v", got, err)
+		}
+	})
 }

@@ -6,23 +6,24 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"time"
 )
 
 // BenchmarkWrite is one message of 150 bytes over loopback: the price of a
-// delivery, which is that of the system call, and what the deadline adds.
+// delivery, which is that of the system call.
 func BenchmarkWrite(b *testing.B) {
 	for _, c := range []struct {
 		name  string
 		write func(*viewerConn, []byte) error
 	}{
 		{"bare", func(v *viewerConn, p []byte) error { _, err := v.Conn.Write(p); return err }},
-		{"deadline each time", func(v *viewerConn, p []byte) error {
-			v.armed.Store(0)
-			_, err := v.Write(p)
+		{"patient", func(v *viewerConn, p []byte) error { _, err := v.Write(p); return err }},
+		{"at once", func(v *viewerConn, p []byte) error {
+			rest, err := v.tryWrite(p)
+			if rest != nil {
+				_, err = v.finish(rest)
+			}
 			return err
 		}},
-		{"deadline each second", func(v *viewerConn, p []byte) error { _, err := v.Write(p); return err }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			ln, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
@@ -43,7 +44,7 @@ func BenchmarkWrite(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			v := &viewerConn{Conn: conn, since: time.Now()}
+			v := newViewerConn(conn)
 			p := make([]byte, 150)
 			b.ReportAllocs()
 			for b.Loop() {

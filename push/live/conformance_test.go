@@ -247,6 +247,16 @@ func TestLimit(t *testing.T) {
 	})
 }
 
+// Every technique has the policies, and from a cursor that lies behind.
+func TestPolicies(t *testing.T) {
+	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+		g.publish("a/x", "a/x", "b/x", "a/x")
+		expect(t, g.view(k, "after=s-0&policy=latest"), "readings s-4: 3 4")
+		expect(t, g.view(k, "after=s-0&every=1s&device=a"), "readings s-4: 4")
+		expect(t, g.view(k, "after=s-0&deadband=2"), "readings s-4: 1 3 4") // their values count from 0
+	})
+}
+
 // A viewer that stops reading is ended by the write deadline and misses nothing
 // when it comes back; the others do not notice it.
 func TestSlowViewer(t *testing.T) {
@@ -308,6 +318,9 @@ func TestBadRequests(t *testing.T) {
 			{"limit=-1", "limit: want a number from 1 to 10000"},
 			{"limit=10001", "limit: want a number from 1 to 10000"},
 			{"wait=soon", "wait: want a duration such as 25s"},
+			{"policy=some", `policy: want all or latest, not "some"`},
+			{"every=1ms", "every: want a duration from 100ms to 1h0m0s, such as 1s"},
+			{"deadband=-1", "deadband: want a number, not negative"},
 			{"wait=-1s", "wait: want a duration such as 25s"},
 			{"device=%zz", "the query is malformed"},
 			{"device=a;metric=b", "the query is malformed"},

@@ -2,9 +2,11 @@ package live
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -14,20 +16,34 @@ const (
 	// into the latter, so that it is one write.
 	wsReadBuffer  = 512
 	wsWriteBuffer = 256
-	// deadlineAge is how old a write's deadline may be. Setting one costs a
-	// twentieth of a write.
-	deadlineAge = time.Second
 )
 
-// viewerConn is the connection of a WebSocket. Whoever writes to it, the library
-// or we, has a deadline, and a write that fails closes it: a frame that was cut
-// cannot be continued. net.Conn keeps the writes of several goroutines apart.
+// viewerConn is the connection of a WebSocket, on which the library writes control
+// frames and we messages. A write that blocks has a deadline, and one that fails
+// closes the connection: a frame that was cut cannot be continued.
 type viewerConn struct {
 	net.Conn
-	early []byte       // what the server has read ahead
-	since time.Time    // when the connection was taken over
-	armed atomic.Int64 // when the deadline was last set, nanoseconds after since; 0: never
+	raw   *rawWriter    // nil: every write may block
+	early []byte        // what the server has read ahead
+	in    *bufio.Reader // the library's
+
+	// writing keeps the writes of several goroutines apart. It is held from a tryWrite
+	// that has not written everything to its finish.
+	writing sync.Mutex
 }
+
+func newViewerConn(conn net.Conn) *viewerConn {
+	c := &viewerConn{Conn: conn}
+	if socket, ok := conn.(syscall.Conn); ok { // TLS is none: what is written there is not what goes out
+		if raw, err := socket.SyscallConn(); err == nil {
+			c.raw = newRawWriter(raw)
+		}
+	}
+	return c
+}
+
+// unread reports whether something was read that the library has not taken.
+func (c *viewerConn) unread() bool { return len(c.early) > 0 || c.in.Buffered() > 0 }
 
 func (c *viewerConn) Read(b []byte) (int, error) {
 	if len(c.early) == 0 {
@@ -41,14 +57,45 @@ func (c *viewerConn) Read(b []byte) (int, error) {
 }
 
 func (c *viewerConn) Write(b []byte) (int, error) {
-	age := int64(time.Since(c.since)) + 1
-	if last := c.armed.Load(); last == 0 || age-last >= int64(deadlineAge) {
-		if err := c.SetWriteDeadline(time.Now().Add(jittered(writeTimeout) + deadlineAge)); err != nil {
-			return 0, err
-		}
-		c.armed.Store(age)
+	c.writing.Lock()
+	return c.finish(b)
+}
+
+// tryWrite writes what the kernel takes at once. A rest must be given to finish,
+// which waits; nothing else is written before.
+func (c *viewerConn) tryWrite(b []byte) (rest []byte, err error) {
+	if !c.writing.TryLock() {
+		return nil, errBusy
 	}
-	n, err := c.Conn.Write(b)
+	if c.raw == nil {
+		return b, nil
+	}
+	n, err := c.raw.write(b)
+	switch {
+	case err != nil:
+		c.writing.Unlock()
+		_ = c.Close()
+		return nil, err
+	case n < len(b):
+		return b[n:], nil
+	}
+	c.writing.Unlock()
+	return nil, nil
+}
+
+// errBusy is returned by tryWrite while somebody else writes.
+var errBusy = errors.New("somebody else writes")
+
+// finish writes the rest of what tryWrite was given.
+func (c *viewerConn) finish(rest []byte) (int, error) {
+	defer c.writing.Unlock()
+	if err := c.SetWriteDeadline(time.Now().Add(jittered(writeTimeout))); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(rest)
+	if err == nil {
+		err = c.SetWriteDeadline(time.Time{}) // it would also hold for tryWrite
+	}
 	if err != nil {
 		_ = c.Close()
 	}
@@ -87,10 +134,10 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn = &viewerConn{Conn: conn, since: time.Now()}
+	h.conn = newViewerConn(conn)
 	if n := rw.Reader.Buffered(); n > 0 {
 		h.conn.early, _ = rw.Peek(n) // cannot fail
 	}
-	return h.conn, bufio.NewReadWriter(
-		bufio.NewReaderSize(h.conn, wsReadBuffer), bufio.NewWriterSize(h.conn, wsWriteBuffer)), nil
+	h.conn.in = bufio.NewReaderSize(h.conn, wsReadBuffer)
+	return h.conn, bufio.NewReadWriter(h.conn.in, bufio.NewWriterSize(h.conn, wsWriteBuffer)), nil
 }

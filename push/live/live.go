@@ -80,6 +80,10 @@ type Handler struct {
 	maxViewers int64
 	log        *slog.Logger
 
+	begun time.Time
+	flush flusher
+	pulse pulse
+
 	refused atomic.Int64
 	total   atomic.Int64
 	viewers [techniques]atomic.Int64
@@ -92,7 +96,7 @@ func New(cfg Config) *Handler {
 	if cfg.MaxViewers == 0 {
 		cfg.MaxViewers = DefaultMaxViewers
 	}
-	return &Handler{feed: cfg.Feed, origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed), maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
+	return &Handler{begun: time.Now(), feed: cfg.Feed, origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed), maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
 }
 
 // malformed reports whether path.Match refuses the pattern.
@@ -128,8 +132,6 @@ func (h *Handler) Wait(ctx context.Context) error {
 func (h *Handler) Refused() int64 { return h.refused.Load() }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.open.Add(1)
-	defer h.open.Done()
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet {
@@ -137,25 +139,33 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		push.Refuse(w, http.StatusMethodNotAllowed, "want GET")
 		return
 	}
+	h.open.Add(1)
 	if h.total.Add(1) > h.maxViewers {
-		h.total.Add(-1)
+		h.release()
 		h.refused.Add(1)
 		w.Header().Set("Retry-After", "5")
 		push.Refuse(w, http.StatusServiceUnavailable, "too many viewers")
 		return
 	}
-	defer h.total.Add(-1)
 	req, err := parse(r)
 	if err != nil {
+		h.release()
 		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	h.viewers[req.technique].Add(1)
 	h.served[req.technique].Add(1)
-	defer h.viewers[req.technique].Add(-1)
-	if req.technique == WebSocket {
-		h.webSocket(w, r, req)
+	release := func() {
+		h.viewers[req.technique].Add(-1)
+		h.release()
+	}
+	//nolint:contextcheck // the request's context says nothing after Hijack
+	if req.technique == WebSocket && h.webSocket(w, r, req, release) {
 		return
+	}
+	defer release()
+	if req.technique == WebSocket {
+		return // it was refused
 	}
 	sub, err := h.feed.Subscribe(r.Context(), req.options)
 	if err != nil {
@@ -174,6 +184,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.poll(w, r, sub, req.wait)
 	}
+}
+
+// release ends what ServeHTTP has begun to count.
+func (h *Handler) release() {
+	h.total.Add(-1)
+	h.open.Done()
 }
 
 // request is what a viewer has asked for.
@@ -195,6 +211,9 @@ func parse(r *http.Request) (request, error) {
 		return request{}, err
 	}
 	req.options.Selector = req.options.Selector.Within(push.ViewerOf(r).Limit)
+	if req.options.Policy, err = push.ParsePolicy(q.Get("policy"), q.Get("every"), q.Get("deadband")); err != nil {
+		return request{}, err
+	}
 	if req.options.After, err = after(q, r.Header); err != nil {
 		return request{}, err
 	}

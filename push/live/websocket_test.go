@@ -37,6 +37,9 @@ func TestSubscribeMessage(t *testing.T) {
 			[]string{"subscribed s-3", "reset s-3 unknown cursor"},
 			[]string{"readings s-5: 4 5"},
 		},
+		{"latest", `{"type":"subscribe","device":["a"],"after":"s-0","policy":"latest"}`, []string{"subscribed s-0", "readings s-3: 2"}, []string{"readings s-5: 4"}},
+		{"deadband", `{"type":"subscribe","after":"s-0","deadband":5}`, []string{"subscribed s-0", "readings s-3: 1 3"}, nil},
+		{"a bad policy", `{"type":"subscribe","every":"soon"}`, []string{`error every: want a duration from 100ms to 1h0m0s, such as 1s`}, []string{"readings s-5: 4"}},
 		{"unknown members", `{"type":"subscribe","colour":"red"}`, []string{"subscribed s-3"}, []string{"readings s-5: 4 5"}},
 		// Errors leave the selection as it was: a/*.
 		{"another type", `{"type":"hello"}`, []string{`error type: want "subscribe"`}, []string{"readings s-5: 4"}},
@@ -374,4 +377,20 @@ func FuzzParseSubscribe(f *testing.F) {
 			t.Fatalf("%q: %+v", b, o)
 		}
 	})
+}
+
+// Over a real socket a viewer who takes nothing for a while is written to by a
+// goroutine of his own, then read for from the history, and goes on live: nothing is
+// lost or repeated, and no goroutine stays.
+func TestSlowSocket(t *testing.T) {
+	g := loopback(t, Config{})
+	v := g.viewWebSocket(url.Values{"after": {"s-0"}})
+	defer v.close()
+	const batches, batch = 150, 1000 // more than the buffers of both sides take
+	for range batches {
+		g.publish(series(batch)...)
+	}
+	collect(t, g, v, 0, batches*batch)
+	g.publish("a/x")
+	expect(t, v, fmt.Sprintf("readings s-%d: %d", batches*batch+1, batches*batch+1))
 }
