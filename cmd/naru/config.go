@@ -115,7 +115,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.IntVar(&s.MaxNewSeries, "max-new-series", ingest.DefaultSeries, "new metrics a minute of a device")
 	f.IntVar(&s.MaxNewSeriesPerAddr, "max-new-series-per-address", ingest.DefaultAddressSeries, "new metrics a minute from an address, loopback aside")
 	f.IntVar(&s.MaxViewers, "max-viewers", live.DefaultMaxViewers, "viewers served at a time")
-	f.IntVar(&s.MaxHTTPConns, "max-http-connections", defaultHTTPConns, "open connections to the page and the API, in all")
+	f.IntVar(&s.MaxHTTPConns, "max-http-connections", 0, "open connections to the page and the API, in all; 0: 2000 more than max-viewers")
 	f.IntVar(&s.MaxHTTPConnsPerAddr, "max-http-connections-per-address", defaultHTTPConnsPerAddr,
 		"those from one address, loopback and trusted proxies aside")
 	f.StringSliceVar(&s.Origins, "origins", nil, "`origins` of other sites whose pages may use the API, such as https://*.example.org")
@@ -280,7 +280,7 @@ func (s *settings) check() error {
 	positive := map[string]int{
 		"max-connections": s.MaxConns, "max-connections-per-address": s.MaxConnsPerAddr,
 		"max-devices": s.MaxDevices, "max-series": s.MaxSeries, "max-viewers": s.MaxViewers,
-		"max-http-connections": s.MaxHTTPConns, "max-http-connections-per-address": s.MaxHTTPConnsPerAddr,
+		"max-http-connections-per-address": s.MaxHTTPConnsPerAddr,
 	}
 	for name, n := range positive {
 		if n < 1 {
@@ -299,6 +299,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("retain-size: want at most 16TiB, not %v", &s.RetainSize)
 	case s.ReceiveBuffer > maxReceiveBuffer:
 		return fmt.Errorf("receive-buffer: want at most 1GiB, not %v", &s.ReceiveBuffer)
+	case s.MaxHTTPConns < 0:
+		return fmt.Errorf("max-http-connections: want at least 1, or 0, not %d", s.MaxHTTPConns)
 	case s.Idle < time.Second:
 		return fmt.Errorf("idle-timeout: want at least 1s, not %v", s.Idle)
 	case !(s.DemoRate > 0) || math.IsInf(s.DemoRate, 0): // so that NaN is refused too

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -10,13 +11,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/naru-telemetry/naru/push/live"
 )
 
 const (
-	// defaultHTTPConns is some more than the viewers, who have one each.
-	defaultHTTPConns = live.DefaultMaxViewers + 2000
+	// moreHTTPConns is how many connections there may be beside those of viewers, who
+	// have one each.
+	moreHTTPConns = 2000
 	// defaultHTTPConnsPerAddr is for some hundred browsers behind one address.
 	defaultHTTPConnsPerAddr = 1000
 	// doorPause is how often is logged that somebody was turned away.
@@ -128,7 +128,7 @@ func (g *gateway) openDoor(ln net.Listener) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.door = &door{Listener: ln, most: s.MaxHTTPConns, perAddr: s.MaxHTTPConnsPerAddr, exempt: proxies, log: g.log.With("component", "http")}
+	g.door = &door{Listener: ln, most: cmp.Or(s.MaxHTTPConns, s.MaxViewers+moreHTTPConns), perAddr: s.MaxHTTPConnsPerAddr, exempt: proxies, log: g.log.With("component", "http")}
 	if !s.HTTPTLS {
 		return g.door, nil
 	}

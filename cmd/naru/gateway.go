@@ -192,8 +192,8 @@ func (g *gateway) openPush() error {
 func (g *gateway) openGuard() error {
 	s := g.settings
 	key, err := auth.LoadSessionKey(filepath.Join(s.Data, sessionFile))
-	if err != nil {
-		return err
+	if err != nil { // the disk may be full, and readings are looked at all the same
+		g.log.Warn("the sessions of browsers end with the gateway", "component", "access", "error", err)
 	}
 	proxies, err := prefixesOf(s.TrustedProxies)
 	if err != nil {

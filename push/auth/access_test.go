@@ -181,3 +181,23 @@ func TestDamagedGrant(t *testing.T) {
 	g.holders.remove(2)
 	g.holders.remove(3)
 }
+
+func FuzzParseGrantOrder(f *testing.F) {
+	for _, s := range []string{
+		`{"name":"a","role":"viewer","devices":["gh*"],"ttl":"30d"}`, `{"name":"a","role":"writer","ttl":3600.5}`, `{"ttl":"-1h"}`, `{"ttl":null}`, `[]`, "\xff",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		o, err := parseGrantOrder(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		if o.Life < 0 || len(text) > maxOrder {
+			t.Fatalf("%q: %+v", text, o)
+		}
+		if g, secret, err := o.Grant(1); err == nil && (g.Expires < 0 || secret == "" || g.Role != o.Role) {
+			t.Fatalf("%q: %+v", text, g)
+		}
+	})
+}

@@ -111,7 +111,7 @@ func TestAccessEndsWhileBusy(t *testing.T) {
 		g := piped(t, Config{})
 		access, end := context.WithCancel(t.Context())
 		g.as = func(r *http.Request) *http.Request {
-			return r.WithContext(push.WithViewer(r.Context(), &push.Viewer{OnEnd: func(f func()) func() {
+			return r.WithContext(push.WithViewer(r.Context(), &push.Viewer{OnEnd: func(f func()) func() { //nolint:contextcheck // it is the request's own
 				stop := context.AfterFunc(access, f)
 				return func() { stop() }
 			}}))
