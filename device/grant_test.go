@@ -134,6 +134,9 @@ func TestSelectorWithin(t *testing.T) {
 		if keys[s.Key()] {
 			t.Errorf("the key %q twice", s.Key())
 		}
+		if strings.Contains(s.Key(), "\x02") {
+			t.Errorf("the key %q has a byte of others", s.Key())
+		}
 		keys[s.Key()] = true
 	}
 }

@@ -113,13 +113,14 @@ func (s Selector) Devices() ([]ID, bool) {
 	return ids, true
 }
 
-// Key returns a string that is the same for selectors with the same patterns.
+// Key returns a string that is the same for selectors with the same patterns, and for
+// no others. It has no byte 2: what somebody appends behind one is no part of it.
 func (s Selector) Key() string {
 	parts := []string{strings.Join(s.devices, "\x00") + "\x01" + strings.Join(s.metrics, "\x00")}
 	for _, l := range s.limits {
 		parts = append(parts, strings.Join(l, "\x00"))
 	}
-	return strings.Join(parts, "\x02")
+	return strings.Join(parts, "\x03")
 }
 
 func matchAny(patterns []string, s string) bool {

@@ -51,6 +51,26 @@ func TestLimitedViewer(t *testing.T) {
 	})
 }
 
+// A limit is no policy, whatever its pattern looks like: viewers share what they
+// get by both.
+func TestLimitIsNoPolicy(t *testing.T) {
+	limit, err := device.NewSelector([]string{"1s"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		g := piped(t, Config{})
+		all := g.view(kind{WebSocket}, "policy=latest&every=1s&after=s-0")
+		g.as = func(r *http.Request) *http.Request {
+			return r.WithContext(push.WithViewer(r.Context(), &push.Viewer{Name: "kitchen", Limit: limit}))
+		}
+		limited := g.view(kind{WebSocket}, "after=s-0")
+		g.publish("shed/x", "1s/x")
+		expect(t, limited, "readings s-2: 2")
+		expect(t, all, "readings s-2: 1 2")
+	})
+}
+
 // A viewer whose access ends is cut off: a WebSocket is told why.
 func TestAccessEnds(t *testing.T) {
 	for _, k := range kinds[:Polling] {
