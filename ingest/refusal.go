@@ -22,7 +22,7 @@ const (
 	Empty                   // a message without a reading
 	TooLong                 // a line, item or datagram beyond its bound
 	Overload                // the buffer to the store is full
-	Forbidden               // plain readings from an address that is not private, or in another device's name
+	Forbidden               // plain readings from an address that is not private, or for a device that the peer may not speak for
 	TooManyDevices
 	TooManySeries
 	TooManyConnections

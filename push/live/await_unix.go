@@ -22,11 +22,11 @@ type waiter struct {
 
 // newWaiter returns a waiter; pong is called for each pong that it takes.
 func newWaiter(conn net.Conn, pong func()) *waiter {
-	tcp, ok := conn.(*net.TCPConn)
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -33,8 +34,8 @@ type viewerConn struct {
 
 func newViewerConn(conn net.Conn) *viewerConn {
 	c := &viewerConn{Conn: conn}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
+	if socket, ok := conn.(syscall.Conn); ok { // TLS is none: what is written there is not what goes out
+		if raw, err := socket.SyscallConn(); err == nil {
 			c.raw = newRawWriter(raw)
 		}
 	}

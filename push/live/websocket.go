@@ -2,10 +2,8 @@ package live
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,7 +40,8 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 		o.After = &head
 	}
 	shake := &handshake{ResponseWriter: w}
-	v := &wsViewer{h: h, presence: req.options.Presence, release: release}
+	who := push.ViewerOf(r)
+	v := &wsViewer{h: h, presence: req.options.Presence, limit: who.Limit, release: release}
 	v.alive()
 	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
 		OriginPatterns:  h.origins,
@@ -63,6 +62,9 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 	if err != nil {
 		h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
 	}
+	if who.OnEnd != nil {
+		v.forget = who.OnEnd(v.expel)
+	}
 	go v.read(err)
 	return true
 }
@@ -72,8 +74,10 @@ type wsViewer struct {
 	h        *Handler
 	ws       *websocket.Conn
 	conn     *viewerConn
-	presence bool // device messages are asked for in the address
+	presence bool            // device messages are asked for in the address
+	limit    device.Selector // of the devices that there are for the viewer
 	release  func()
+	forget   func()       // ends the wait for the end of access; nil: it does not end
 	heard    atomic.Int64 // when something was heard last, nanoseconds after Handler.begun
 	slot     int          // guarded by pulse.mu
 
@@ -85,6 +89,7 @@ type wsViewer struct {
 	upTo    uint64             // where those who were woken together are to stop
 	closing bool               // set before the closing handshake begins
 	unread  bool               // read has ended: the viewer is gone
+	barred  bool               // access has ended: the viewer has to go
 	next    *push.Subscription // prepared for who is busy
 	taken   chan struct{}      // closed when next is taken; nil: nobody waits for that
 	cancel  context.CancelFunc // of what is done for the viewer and may take long; nil: nothing is
@@ -104,6 +109,12 @@ func (v *wsViewer) isClosing() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.closing
+}
+
+func (v *wsViewer) isBarred() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.barred
 }
 
 // alive notes that the viewer was heard.
@@ -128,6 +139,17 @@ func (v *wsViewer) Wake(head uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.upTo = max(v.upTo, head)
+	v.stirLocked()
+}
+
+// expel has the viewer, whose access has ended, told so and hung up on.
+func (v *wsViewer) expel() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.barred = true
+	if v.cancel != nil {
+		v.cancel()
+	}
 	v.stirLocked()
 }
 
@@ -212,13 +234,16 @@ func (v *wsViewer) poll(patient bool) (*push.Frame, error) {
 			v.taken = nil
 		}
 	}
-	sub, gone := v.sub, v.unread
+	sub, gone, barred := v.sub, v.unread, v.barred
 	v.mu.Unlock()
 	if old != nil && old != sub {
 		old.Close()
 	}
-	if gone {
+	switch {
+	case gone:
 		return nil, errGone
+	case barred:
+		return nil, errBarred
 	}
 	frame, err := sub.PollLive(upTo)
 	if patient && errors.Is(err, push.ErrBehind) {
@@ -234,7 +259,7 @@ func (v *wsViewer) while() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.unread {
+	if v.unread || v.barred {
 		cancel()
 	}
 	v.cancel = cancel
@@ -251,16 +276,24 @@ func (v *wsViewer) rest() bool {
 	v.sub.Arm(v)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.again || v.unread {
+	if v.again || v.unread || v.barred {
 		return false
 	}
 	v.state = idle
 	return true
 }
 
+// errBarred is returned when the viewer's access has ended.
+var errBarred = errors.New(accessEnded)
+
 // end ends the viewer, for whom nobody is busy afterwards.
 func (v *wsViewer) end(err error) {
+	if errors.Is(err, context.Canceled) && v.isBarred() {
+		err = errBarred
+	}
 	switch {
+	case errors.Is(err, errBarred):
+		v.goodbye(websocket.StatusPolicyViolation, accessEnded)
 	case errors.Is(err, push.ErrClosed):
 		v.goodbye(websocket.StatusGoingAway, "the server is stopping")
 	case !errors.Is(err, errGone) && !errors.Is(err, context.Canceled):
@@ -299,6 +332,9 @@ func (v *wsViewer) finish() {
 		if sub != nil {
 			sub.Close()
 		}
+	}
+	if v.forget != nil {
+		v.forget()
 	}
 	v.release()
 }
@@ -388,6 +424,7 @@ func (v *wsViewer) handle(kind websocket.MessageType, b []byte) error {
 		return errors.New(strings.ToValidUTF8(err.Error(), "\ufffd"))
 	}
 	o.Presence = o.Presence || v.presence
+	o.Selector = o.Selector.Within(v.limit)
 	if err := v.subscribe(o); err != nil {
 		if !errors.Is(err, errGone) {
 			v.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
@@ -395,56 +432,4 @@ func (v *wsViewer) handle(kind websocket.MessageType, b []byte) error {
 		return errors.New(storeFailed)
 	}
 	return nil
-}
-
-// subscribeMessage is what a viewer may send.
-type subscribeMessage struct {
-	Type   string   `json:"type"`
-	Device []string `json:"device"`
-	Metric []string `json:"metric"`
-	After  string   `json:"after"`
-	Last   int      `json:"last"`
-
-	Policy   string          `json:"policy"`
-	Every    string          `json:"every"`
-	Deadband json.RawMessage `json:"deadband"`
-
-	Presence bool `json:"presence"`
-}
-
-func parseSubscribe(kind websocket.MessageType, b []byte) (push.Options, error) {
-	var m subscribeMessage
-	if kind != websocket.MessageText {
-		return push.Options{}, errors.New("want a text message")
-	}
-	var mismatch *json.UnmarshalTypeError
-	switch err := json.Unmarshal(b, &m); {
-	case errors.As(err, &mismatch) && mismatch.Field != "":
-		return push.Options{}, errors.New(mismatch.Field + ": unexpected " + mismatch.Value)
-	case err != nil:
-		return push.Options{}, errors.New(`want {"type":"subscribe","device":[…],"metric":[…],"after":"…"}`)
-	}
-	if m.Type != "subscribe" {
-		return push.Options{}, errors.New(`type: want "subscribe"`)
-	}
-	if m.Last < 0 || m.Last > push.MaxLast {
-		return push.Options{}, errors.New("last: want a number from 1 to " + strconv.Itoa(push.MaxLast))
-	}
-	sel, err := device.NewSelector(m.Device, m.Metric)
-	if err != nil {
-		return push.Options{}, err
-	}
-	policy, err := push.ParsePolicy(m.Policy, m.Every, strings.Trim(string(m.Deadband), `"`))
-	if err != nil {
-		return push.Options{}, err
-	}
-	o := push.Options{Selector: sel, Policy: policy, Last: m.Last, Subscribed: true, Presence: m.Presence}
-	if m.After != "" {
-		after, err := push.ParseCursor(m.After)
-		if err != nil {
-			return push.Options{}, errors.New("after: " + err.Error())
-		}
-		o.After = &after
-	}
-	return o, nil
 }
