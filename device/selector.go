@@ -22,6 +22,7 @@ const (
 type Selector struct {
 	devices []string // sorted, no duplicates; empty: every device
 	metrics []string
+	limits  [][]string // of each a device pattern must match too
 }
 
 // NewSelector returns the selector of these patterns. No pattern, or the
@@ -67,13 +68,32 @@ func (s Selector) Match(d ID, m Metric) bool {
 }
 
 // MatchDevice reports whether any reading of the device may be wanted.
-func (s Selector) MatchDevice(d ID) bool { return matchAny(s.devices, string(d)) }
+func (s Selector) MatchDevice(d ID) bool {
+	for _, l := range s.limits {
+		if !matchAny(l, string(d)) {
+			return false
+		}
+	}
+	return matchAny(s.devices, string(d))
+}
+
+// Within returns the selector of those devices only that limit wants too. The
+// metrics of limit say nothing.
+func (s Selector) Within(limit Selector) Selector {
+	s.limits = slices.Concat(s.limits, limit.limits)
+	if len(limit.devices) > 0 {
+		s.limits = append(s.limits, limit.devices)
+	}
+	return s
+}
 
 // MatchMetric reports whether any reading of the metric may be wanted.
 func (s Selector) MatchMetric(m Metric) bool { return matchAny(s.metrics, string(m)) }
 
 // All reports whether the selector wants everything.
-func (s Selector) All() bool { return len(s.devices) == 0 && len(s.metrics) == 0 }
+func (s Selector) All() bool {
+	return len(s.devices) == 0 && len(s.metrics) == 0 && len(s.limits) == 0
+}
 
 // Devices returns the ids the selector is limited to, and whether it names them
 // one by one, without wildcards.
@@ -86,14 +106,21 @@ func (s Selector) Devices() ([]ID, bool) {
 		if strings.ContainsAny(p, "*?") {
 			return nil, false
 		}
-		ids = append(ids, ID(p))
+		if s.MatchDevice(ID(p)) {
+			ids = append(ids, ID(p))
+		}
 	}
 	return ids, true
 }
 
-// Key returns a string that is the same for selectors with the same patterns.
+// Key returns a string that is the same for selectors with the same patterns, and for
+// no others. It has no byte 2: what somebody appends behind one is no part of it.
 func (s Selector) Key() string {
-	return strings.Join(s.devices, "\x00") + "\x01" + strings.Join(s.metrics, "\x00")
+	parts := []string{strings.Join(s.devices, "\x00") + "\x01" + strings.Join(s.metrics, "\x00")}
+	for _, l := range s.limits {
+		parts = append(parts, strings.Join(l, "\x00"))
+	}
+	return strings.Join(parts, "\x03")
 }
 
 func matchAny(patterns []string, s string) bool {

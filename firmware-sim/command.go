@@ -40,9 +40,9 @@ const rootLong = `firmware-sim plays the devices of a telemetry server.
   firmware-sim replay    the readings of a CSV file, in their own time or faster
   firmware-sim load      many readings over few sockets, to measure a server
 
-Readings go to --udp or --tcp, 127.0.0.1:7700 over UDP unless said otherwise. With
-both, devices take turns. They are line protocol, JSON and CBOR, a different one
-for each device, unless --format names one.
+Readings go to --udp, --tcp, --tls, --dtls, --coap, --coaps or --http, 127.0.0.1:7700
+over UDP unless said otherwise. With several, devices take turns. They are line
+protocol, JSON and CBOR, a different one for each device, unless --format names one.
 
 A report stands at the end; --json makes it one for machines. The exit code is 1
 when messages that asked for an acknowledgement (--ack) did not get it.`
@@ -52,6 +52,9 @@ const rootExample = `  # a house, a greenhouse and a weather station, alive
 
   # the same seen through a bad radio, with acknowledgements for a minute
   firmware-sim --ack --loss 0.1 --duplicate 0.02 --reorder 0.05 --duration 1m
+
+  # over DTLS, CoAP and HTTP, with secrets that the gateway makes; devices take commands
+  firmware-sim --dtls 127.0.0.1:7700 --coaps 127.0.0.1:7700 --http 127.0.0.1:7780 --register --ack
 
   # 100 devices, ten times as lively as in nature
   firmware-sim --devices 100 --rate 10x
@@ -82,15 +85,27 @@ func newRoot() *cobra.Command {
 
 // targetFlags adds the flags that every command has.
 func targetFlags(f *pflag.FlagSet, t *fleet.Target, o *output) {
-	f.StringVar(&t.UDP, "udp", "", "UDP `address` of the server (default 127.0.0.1:7700 without --tcp)")
+	f.StringVar(&t.UDP, "udp", "", "UDP `address` of the server (default 127.0.0.1:7700 without another one)")
 	f.StringVar(&t.TCP, "tcp", "", "TCP `address` of the server")
-	f.Var((*formatValue)(&t.Format), "format", "line, json, cbor or mixed")
+	f.Var((*formatValue)(&t.Format), "format", "mixed, or "+formatNames())
 	f.BoolVar(&o.json, "json", false, "report as JSON")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no report, only errors and the exit code")
 }
 
+// accessToken names what allows requests over HTTP where no flag does.
+const accessToken = "NARU_TOKEN"
+
+// transportFlags adds the transports that load does without. The file with whom to
+// trust over TLS is known when the flags have been read.
+func transportFlags(f *pflag.FlagSet, t *fleet.Target) (ca *string) {
+	f.StringVar(&t.TLS, "tls", "", "TCP `address` of the server, spoken to over TLS")
+	f.StringVar(&t.CoAP, "coap", "", "UDP `address` of the server, spoken to in CoAP")
+	f.StringVar(&t.HTTP, "http", "", "`address` or URL to write to over HTTP, as 127.0.0.1:7780")
+	return f.String("ca", "", "`file` with the certificate of whom to trust over TLS (default those of the system)")
+}
+
 func defaultTarget(t *fleet.Target) {
-	if t.UDP == "" && t.TCP == "" {
+	if t.UDP == "" && t.TCP == "" && t.TLS == "" && t.DTLS == "" && t.CoAP == "" && t.CoAPS == "" && t.HTTP == "" {
 		t.UDP = "127.0.0.1:7700"
 	}
 }
@@ -128,13 +143,22 @@ func (v *formatValue) Set(s string) error {
 		*v = 0
 		return nil
 	}
-	for _, f := range []wire.Format{wire.FormatLine, wire.FormatJSON, wire.FormatCBOR} {
+	for _, f := range fleet.Formats() {
 		if s == f.String() {
 			*v = formatValue(f)
 			return nil
 		}
 	}
-	return fmt.Errorf("want line, json, cbor or mixed")
+	return fmt.Errorf("want mixed, or %s", formatNames())
+}
+
+// formatNames lists what devices send.
+func formatNames() string {
+	var names []string
+	for _, f := range fleet.Formats() {
+		names = append(names, f.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 func (v *formatValue) Type() string { return "format" }

@@ -132,7 +132,7 @@ func TestCommandErrors(t *testing.T) {
 		want string
 	}{
 		{[]string{"fly"}, `unknown command "fly"`},
-		{[]string{"run", "--format", "xml"}, "want line, json, cbor or mixed"},
+		{[]string{"run", "--format", "xml"}, "want mixed, or json, line, cbor, senml, senml-cbor, statsd"},
 		{[]string{"run", "--rate", "0"}, "want 10x for ten times as often"},
 		{[]string{"run", "--kind", "toaster"}, `no kind "toaster", there are [door freezer`},
 		{[]string{"run", "--loss", "2"}, "loss 2, want 0 to 1"},
@@ -194,7 +194,7 @@ func TestReportText(t *testing.T) {
 			fleet.Report{
 				Readings: 12, Messages: 9, Bytes: 900, Elapsed: time.Second, AskedForAck: 9, Acknowledged: 7, Unacknowledged: 1,
 				Refused: map[string]int64{"syntax": 1, "overload": 2}, Retransmitted: 3, Lost: 4, Duplicated: 5, Reordered: 6,
-				Missed: 7, Reboots: 8, Reconnects: 9, Errors: 1002, FirstErrors: []string{"line 2: what?"},
+				Missed: 7, Commands: 11, FailedCommands: 10, Reboots: 8, Reconnects: 9, Errors: 1002, FirstErrors: []string{"line 2: what?"},
 				P50: time.Millisecond, P90: 2 * time.Millisecond, P99: 3 * time.Millisecond, Max: time.Second,
 			},
 			"sent            12 readings in 9 messages, 900 bytes\n" +
@@ -209,6 +209,8 @@ func TestReportText(t *testing.T) {
 				"duplicated      5 datagrams, on purpose\n" +
 				"reordered       6 datagrams, on purpose\n" +
 				"missed          7 reports were due while nothing could be sent\n" +
+				"carried out     11 commands\n" +
+				"failed          10 commands of these\n" +
 				"rebooted        8 times\n" +
 				"reconnected     9 times\n" +
 				"errors          1,002\n" +

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,9 @@ func newRun() *cobra.Command {
 		cfg  fleet.Config
 		rate rateValue
 		out  output
+
+		secrets secretFlags
+		ca      *string
 	)
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -22,15 +26,29 @@ power meters, fridges, doors and pumps. The same --seed gives the same readings
 at the same time. It goes on until it is interrupted, or for --duration, or until
 --count readings have been sent.
 
+Over --dtls and --coaps a device needs a key, and a gateway may want a token of the
+others. Devices that ask for acknowledgements carry out commands: interval (seconds),
+relay (true, false, "toggle"), set (a value, or an object of some), identify, reboot.
+
 Kinds of device: ` + strings.Join(fleet.Kinds(), ", ") + `.`,
 		Example: `  firmware-sim run --udp 127.0.0.1:7700 --tcp 127.0.0.1:7700 --ack=0.5
   firmware-sim run --kind room --devices 50 --backfill 30m
   firmware-sim run --devices 100 --interval 1s --batch 1 --count 100000
-  firmware-sim run --ack --reboot 5m --loss 0.05`,
+  firmware-sim run --ack --reboot 5m --loss 0.05
+  firmware-sim run --coap 127.0.0.1:7700 --format senml --ack
+  firmware-sim run --tls 192.168.1.20:7700 --ca naru-ca.crt --secrets secrets.json --ack
+  firmware-sim run --dtls 192.168.1.20:7700 --register --api http://192.168.1.20:7780 --secrets secrets.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			defaultTarget(&cfg.Target)
 			cfg.Rate, cfg.ReadingsPerSecond = rate.times, rate.perSecond
+			var err error
+			if cfg.Roots, err = roots(*ca); err != nil {
+				return err
+			}
+			if err := secrets.apply(cmd.Context(), &cfg); err != nil {
+				return err
+			}
 			f, err := fleet.New(cfg)
 			if err != nil {
 				return err
@@ -41,6 +59,11 @@ Kinds of device: ` + strings.Join(fleet.Kinds(), ", ") + `.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	targetFlags(f, &cfg.Target, &out)
+	ca = transportFlags(f, &cfg.Target)
+	f.StringVar(&cfg.DTLS, "dtls", "", "UDP `address` of the server, spoken to over DTLS with a pre-shared key")
+	f.StringVar(&cfg.CoAPS, "coaps", "", "UDP `address` of the server, spoken to in CoAP over DTLS")
+	secrets.addTo(f)
+	f.BoolVar(&cfg.NoObserve, "no-observe", false, "over CoAP hear of commands in answers only")
 	f.IntVar(&cfg.Devices, "devices", fleet.DefaultDevices, "number of devices")
 	f.StringSliceVar(&cfg.Kinds, "kind", nil, "only these `kinds` of device")
 	f.Var(&rate, "rate", "10x: so many times as often as in nature; 500: so many readings a second")
@@ -62,6 +85,7 @@ func newReplay() *cobra.Command {
 	var (
 		cfg fleet.ReplayConfig
 		out output
+		ca  *string
 	)
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
@@ -75,8 +99,8 @@ integer, any other number a float, true and false are booleans, everything else
 is a text. Neighbouring readings of one device and one time make one message. A
 line that cannot be read is named in the report, and the others are sent.
 
-Over UDP without --ack at most 20,000 readings a second are sent, so that none is
-lost in a full buffer; --rate changes that.`,
+Over UDP and CoAP without --ack at most 20,000 readings a second are sent, so that
+none is lost in a full buffer; --rate changes that.`,
 		Example: `  firmware-sim replay climate.csv.gz                  # in real time
   firmware-sim replay climate.csv.gz --speed 60       # a minute every second
   firmware-sim replay climate.csv.gz --speed 0 --tcp 127.0.0.1:7700
@@ -90,6 +114,12 @@ lost in a full buffer; --rate changes that.`,
 				return err
 			}
 			defer file.Close() //nolint:errcheck // it is only read
+			if cfg.Roots, err = roots(*ca); err != nil {
+				return err
+			}
+			if cfg.AccessToken == "" {
+				cfg.AccessToken = os.Getenv(accessToken)
+			}
 			r, err := fleet.NewReplay(cfg, file)
 			if err != nil {
 				return err
@@ -100,9 +130,11 @@ lost in a full buffer; --rate changes that.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	targetFlags(f, &cfg.Target, &out)
+	ca = transportFlags(f, &cfg.Target)
+	f.StringVar(&cfg.AccessToken, "access-token", "", "access `token` of a gateway on another machine, for --http (or NARU_TOKEN)")
 	f.Float64Var(&cfg.Speed, "speed", 1, "how much faster than in the file time passes; 0 for as fast as possible")
 	f.DurationVar(&cfg.MaxGap, "max-gap", 0, "shorten pauses in the file to this")
-	f.Float64Var(&cfg.Rate, "rate", 0, "readings in a second at most (default 20000 over UDP without --ack)")
+	f.Float64Var(&cfg.Rate, "rate", 0, "readings in a second at most (default 20000 over UDP and CoAP without --ack)")
 	f.DurationVar(&cfg.Shift, "shift", 0, "added to all times, as in --shift=-24h")
 	f.BoolVar(&cfg.ToNow, "to-now", false, "move all times so that the first is now")
 	f.BoolVar(&cfg.Seq, "seq", false, "number the messages also without --ack")

@@ -141,6 +141,8 @@ func reportText(r *fleet.Report) string {
 		{"duplicated", "datagrams, on purpose", r.Duplicated},
 		{"reordered", "datagrams, on purpose", r.Reordered},
 		{"missed", "reports were due while nothing could be sent", r.Missed},
+		{"carried out", "commands", r.Commands},
+		{"failed", "commands of these", r.FailedCommands},
 		{"rebooted", "times", r.Reboots},
 		{"reconnected", "times", r.Reconnects},
 		{"errors", "", r.Errors},

@@ -92,7 +92,7 @@ func (s *Session) ask(a answer) {
 // wait for. A refusal may concern some of them only.
 func (s *Session) admit(a *answer, m *wire.Message, bad error) *RefusalError {
 	if bad != nil {
-		return refuse(reasonOf(bad), bad)
+		return refuseSyntax(bad)
 	}
 	greeting := s.stream && len(m.Fields) == 0 && len(m.Token) > 0 && m.Outcome.Command == 0
 	if len(m.Fields) == 0 && !greeting && m.Outcome.Command == 0 {

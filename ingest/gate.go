@@ -19,6 +19,8 @@ type Peer struct {
 	// Device is who the peer has proved to be; empty: nobody has asked. It speaks
 	// for this device only.
 	Device device.ID
+	// Limit is the selector of the devices that it may speak for; nil: any.
+	Limit *device.Selector
 	// Name is what it calls itself beside the payload: the device of messages that
 	// name none. It proves nothing, and Device counts more.
 	Name device.ID
@@ -175,6 +177,9 @@ func (g *Gate) identify(name []byte, peer Peer) (*deviceState, *RefusalError) {
 	name = nameOf(name, peer)
 	if err := device.CheckID(name); err != nil {
 		return nil, refuse(BadDevice, err)
+	}
+	if peer.Limit != nil && !peer.Limit.MatchDevice(device.ID(name)) {
+		return nil, &RefusalError{Reason: Forbidden, Detail: fmt.Sprintf("this access may not write device %q", name)}
 	}
 	d := g.device(name, false)
 	if d == nil {

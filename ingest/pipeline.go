@@ -165,6 +165,6 @@ func (p *Pipeline) note(peer Peer, m *wire.Message, e *RefusalError, now device.
 	}
 	p.inspector.Note(Refused{
 		Time: now, Peer: peer, Format: m.Format, Reason: e.Reason, Detail: e.Detail,
-		Payload: withoutToken(m), Size: len(m.Raw),
+		Payload: withoutToken(m), Size: len(m.Raw), At: placeKept(m, e.at),
 	})
 }

@@ -22,7 +22,7 @@ const (
 	Empty                   // a message without a reading
 	TooLong                 // a line, item or datagram beyond its bound
 	Overload                // the buffer to the store is full
-	Forbidden               // plain readings from an address that is not private, or in another device's name
+	Forbidden               // plain readings from an address that is not private, or for a device that the peer may not speak for
 	TooManyDevices
 	TooManySeries
 	TooManyConnections
@@ -61,6 +61,7 @@ type RefusalError struct {
 	Reason Reason
 	Detail string
 
+	at    int  // byte of the message's text that is to blame, from 1; 0: none by itself
 	alike bool // one of many alike: it is counted and not kept
 }
 
@@ -68,6 +69,15 @@ func (e *RefusalError) Error() string { return e.Detail }
 
 func refuse(r Reason, err error) *RefusalError {
 	return &RefusalError{Reason: r, Detail: err.Error()}
+}
+
+// refuseSyntax refuses what could not be decoded.
+func refuseSyntax(err error) *RefusalError {
+	r := refuse(reasonOf(err), err)
+	if e, ok := errors.AsType[*wire.SyntaxError](err); ok {
+		r.at = e.At
+	}
+	return r
 }
 
 // reasonOf tells why a payload could not be decoded.
@@ -100,6 +110,7 @@ type Refused struct {
 	Detail  string
 	Payload []byte // at most 512 bytes and a few; tokens are blanked
 	Size    int    // length of the whole payload; 0 stands for that of Payload
+	At      int    // byte of Payload that is to blame, from 1; 0: not known
 }
 
 // Inspector counts refusals and keeps the newest. Its methods may be called

@@ -84,6 +84,35 @@ func TestRefusedAsKept(t *testing.T) {
 	}
 }
 
+func TestRefusedPlace(t *testing.T) {
+	long := strings.Repeat("1", inspectorPayload)
+	for _, c := range []struct {
+		in   string
+		kept string // of the newest refusal
+		at   int
+	}{
+		{"t,device=x v=1", "", 0},
+		{"t,device=/ v=1", "t,device=/ v=1", 0},
+		{"t,device=x v=1\nt,device=x v=2x1", "t,device=x v=2x1", 14},
+		{"t,token=geheim,device=x v=2x1", "t,token=***,device=x v=2x1", 24},
+		{`[{"a":1},{"device":"x","token":"geheim","seq":-1}]`, `{"device":"x","token":"***","seq":-1}`, 35},
+		{`{"tok\u0065n":"geheim","seq":-1}`, `{"tok\u0065n":"***","seq":-1}`, 27},
+		{"{\n\"device\":\"x\",\n\"ack\":[]}", "{\n\"device\":\"x\",\n\"ack\":[]}", 23},
+		{"x", "x", 2},
+		{"t v=\"" + long + "\",w=x", "t v=\"" + long[:inspectorPayload-5], 0},
+	} {
+		b := newBench(Config{}, false)
+		b.send(t, local, c.in)
+		var got Refused
+		if all := b.Inspector().Newest(); len(all) > 0 {
+			got = all[0]
+		}
+		if string(got.Payload) != c.kept || got.At != c.at {
+			t.Errorf("%q: kept %q, byte %d; want %q, byte %d", c.in, got.Payload, got.At, c.kept, c.at)
+		}
+	}
+}
+
 func TestTokensAreBlanked(t *testing.T) {
 	const s = "geheim"
 	tests := []struct{ in, want string }{

@@ -79,6 +79,16 @@ func binarySecret(b []byte) (start, end int) {
 	return 1, len(b)
 }
 
+// placeKept returns where a byte of the message's text stands in what the
+// inspector keeps of it, from 1; 0 when it is not among that.
+func placeKept(m *wire.Message, at int) int {
+	if at < 1 || at-1 > min(len(m.Raw), inspectorPayload) {
+		return 0
+	}
+	before := wire.Message{Raw: m.Raw[:at-1], Token: m.Token}
+	return len(blanked(withoutToken(&before))) + 1
+}
+
 // withoutToken returns the text of a message without the token that was decoded
 // from it, for a token whose name is written in an unusual way.
 func withoutToken(m *wire.Message) []byte {

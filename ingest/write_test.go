@@ -126,6 +126,37 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// Who may write some devices only is refused the others, message by message, by
+// whatever name they come.
+func TestWriteWithinLimit(t *testing.T) {
+	limit, err := device.NewSelector([]string{"gh*"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := web
+	limited.Limit = &limit
+	b := newBench(Config{}, false)
+	payload := "t,device=gh1 v=1\nt,device=shed v=2\nt v=3\nt,host=gh2 v=4\n"
+	want := []string{
+		"2 taken, 2 of 4 refused",
+		`line 2: forbidden: this access may not write device "shed"`,
+		`line 3: forbidden: this access may not write device "ip-192.168.1.9"`,
+	}
+	if d := cmp.Diff(want, told(b.Write(t.Context(), limited, []byte(payload), wire.Ago))); d != "" {
+		t.Error("(-want +got):\n", d)
+	}
+	if d := cmp.Diff([]string{"gh1 t.v=1", "gh2 t.v=4"}, b.sink.texts()); d != "" {
+		t.Error("readings (-want +got):\n", d)
+	}
+	if devices, _ := b.Gate().Known(); devices != 2 {
+		t.Errorf("%d devices are known", devices)
+	}
+	_, err = b.Write(t.Context(), web, []byte("t,device=shed v=5\n"), wire.Ago)
+	if got := len(b.sink.texts()); err != nil || got != 3 {
+		t.Errorf("without a limit: %d readings, %v", got, err)
+	}
+}
+
 // Access to HTTP is decided before; a refusal is told to the inspector, and the
 // answer is bounded.
 func TestWriteRefusals(t *testing.T) {

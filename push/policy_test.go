@@ -141,9 +141,9 @@ func TestEvery(t *testing.T) {
 				got = append(got, seen{time.Since(began), brief(t, f)})
 			}
 		}()
-		for range 25 { // 2.5 s
+		for range 25 { // 3.25 s, and never at the moment of a message
 			b.publish("a/x", "b/x")
-			time.Sleep(100 * time.Millisecond) //nolint:forbidigo // of the bubble
+			time.Sleep(130 * time.Millisecond) //nolint:forbidigo // of the bubble
 		}
 		time.Sleep(10 * time.Second) //nolint:forbidigo // as above
 		b.publish("a/x")
@@ -152,10 +152,11 @@ func TestEvery(t *testing.T) {
 		<-done
 		want := []seen{
 			{0, "readings s-2: 1 2"},
-			{time.Second, "readings s-22: 21 22"},
-			{2 * time.Second, "readings s-42: 41 42"},
-			{3 * time.Second, "readings s-50: 49 50"},
-			{12500 * time.Millisecond, "readings s-51: 51"},
+			{time.Second, "readings s-16: 15 16"},
+			{2 * time.Second, "readings s-32: 31 32"},
+			{3 * time.Second, "readings s-48: 47 48"},
+			{4 * time.Second, "readings s-50: 49 50"},
+			{13250 * time.Millisecond, "readings s-51: 51"},
 		}
 		if d := cmp.Diff(want, got, cmp.AllowUnexported(seen{})); d != "" {
 			t.Error("(-want +got):\n", d)

@@ -149,7 +149,7 @@ func (c *checker) log(ctx context.Context, path string) error {
 		for id, s := range readCatalog(cat, func(k []byte) { c.problem(hotName, fmt.Errorf("catalogue entry %x", k), -1) }).byID {
 			devices[id] = s.Device
 		}
-		if err := errors.Join(c.registry(tx.Bucket(bucketRegistry)), c.commands(tx.Bucket(bucketCommands))); err != nil {
+		if err := errors.Join(c.registry(tx.Bucket(bucketRegistry)), c.commands(tx.Bucket(bucketCommands)), c.grants(tx.Bucket(bucketGrants))); err != nil {
 			return err
 		}
 		var b batch
@@ -189,6 +189,19 @@ func (c *checker) commands(b *bolt.Bucket) error {
 	return b.ForEach(func(k, v []byte) error {
 		if _, ok := decodeCommand(k, v); !ok {
 			c.problem(hotName, fmt.Errorf("command %x", k), -1)
+		}
+		return nil
+	})
+}
+
+// grants looks at the access tokens. Stores of earlier versions have none.
+func (c *checker) grants(b *bolt.Bucket) error {
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error {
+		if _, ok := decodeGrant(k, v); !ok {
+			c.problem(hotName, fmt.Errorf("access token %d", keyOffset(k)), -1)
 		}
 		return nil
 	})

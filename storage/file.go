@@ -186,6 +186,9 @@ func (l *Log) load() error {
 		if err := l.mailbox.load(tx); err != nil {
 			return err
 		}
+		if err := l.grants.load(tx); err != nil {
+			return err
+		}
 		l.age.load(meta, l.cfg.Now())
 		l.replay(tx)
 		return l.loadOffsets(tx, meta)

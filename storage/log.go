@@ -54,6 +54,7 @@ type Log struct {
 	leaving   []*volume             // which count no more, but may be there after a crash; owned by the keeper
 	registry  *Registry
 	mailbox   *Mailbox
+	grants    *Grants
 
 	// appendMu orders Append calls and their OnAppend. Taken before mu.
 	appendMu sync.Mutex
@@ -124,6 +125,7 @@ func Open(cfg Config) (*Log, error) {
 	l.files = openFiles{most: openFileLimit(), written: &l.written}
 	l.registry = &Registry{log: l, wake: make(chan struct{}, 1)}
 	l.mailbox = newMailbox(l)
+	l.grants = &Grants{log: l}
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", cfg.Dir, err)
 	}

@@ -77,6 +77,13 @@ type dropped struct {
 	floor    uint64 // offset of the last of them; 0: none
 }
 
+// knownSeries returns how many series there are. What is committed names no others.
+func (l *Log) knownSeries() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.cat.names)
+}
+
 // flushedUpTo returns the offset up to which readings are in blocks.
 func (l *Log) flushedUpTo() uint64 {
 	l.mu.RLock()
@@ -111,14 +118,14 @@ func (l *Log) doomed(tx *bolt.Tx, cur *bolt.Cursor, job *commitJob, minimum int6
 	excess := max(l.usedBytes(tx)+incoming-l.cfg.LogSize, minimum)
 	allowance := 2*incoming + minimum
 	age, aged := l.oldestKept()
-	sure := 0
+	sure, known := 0, l.knownSeries()
 	var b batch
 	k, v := cur.First()
 	for ; k != nil && len(keys) < maxTrimBatches; k, v = cur.Next() {
 		if len(keys) >= trimBatches && allowance <= 0 {
 			break
 		}
-		sound := l.parse(&b, k, v)
+		sound := l.parseKnown(&b, k, v, known)
 		tooOld := sound && aged && b.received.max < age
 		if sound {
 			l.writer.oldest = b.received.max

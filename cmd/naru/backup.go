@@ -144,7 +144,7 @@ func openBackup(dir, store string) (*backupFolder, error) {
 	case b.Store != store:
 		return nil, fmt.Errorf("%s holds a backup of another store (%s, not %s); name another folder", dir, b.Store, store)
 	}
-	for _, name := range []string{addressFile, tokenFile} {
+	for _, name := range []string{addressFile, tokenFile, sessionFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return nil, fmt.Errorf("%s has become the data folder of a gateway; name another folder", dir)
 		}

@@ -21,8 +21,8 @@ func (g *gateway) banner(w io.Writer) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  Naru %s\n\n", about.Version)
-	fmt.Fprintf(&b, "  look   http://%s/\n", here(g.httpLn.Addr().String()))
-	switch links := accessLinks(g.httpLn.Addr().String(), g.token); {
+	fmt.Fprintf(&b, "  look   %s%s/\n", g.settings.scheme(), here(g.httpLn.Addr().String()))
+	switch links := accessLinks(g.settings.scheme(), g.httpLn.Addr().String(), g.token); {
 	case len(links) == 0:
 	case g.tokenMade:
 		fmt.Fprintf(&b, "         %s   from other machines\n", links[0])
@@ -61,7 +61,7 @@ func (g *gateway) banner(w io.Writer) {
 
 // accessLinks returns the links by which other machines reach the page at the
 // listening address; none when it listens on loopback only.
-func accessLinks(listen, token string) []string {
+func accessLinks(scheme, listen, token string) []string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return nil
@@ -75,7 +75,7 @@ func accessLinks(listen, token string) []string {
 	}
 	var links []string
 	for _, a := range addrs {
-		links = append(links, "http://"+net.JoinHostPort(a, port)+"/?token="+token)
+		links = append(links, scheme+net.JoinHostPort(a, port)+"/?token="+token)
 	}
 	return links
 }

@@ -44,7 +44,7 @@ func TestHelp(t *testing.T) {
 		})
 	}
 	_, stdout, _ := command(t, nil, "--help")
-	for _, want := range []string{"serve", "watch", "export", "import", "backup", "restore", "check", "stats", "device", "token", "version", "naru --demo", "nc -u"} {
+	for _, want := range []string{"serve", "watch", "export", "import", "backup", "restore", "check", "stats", "device", "access", "token", "version", "naru --demo", "nc -u"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("--help does not tell of %s", want)
 		}
@@ -57,6 +57,7 @@ func TestHelp(t *testing.T) {
 		"restore": {"--data", "--quiet"},
 		"check":   {"--data", "--repair", "--quiet"},
 		"stats":   {"--url", "--token", "--data", "--json"},
+		"access":  {"add", "list", "revoke"},
 		"device":  {"add", "approve", "list", "show", "rename", "rotate", "revoke", "remove"},
 	} {
 		_, stdout, _ = command(t, nil, name, "--help")

@@ -32,6 +32,10 @@ type settings struct {
 	UDP  string // host:port; empty or "off": no listener
 	TCP  string
 	HTTP string
+	// HTTPTLS has HTTP over TLS only, with the certificate that devices see.
+	HTTPTLS bool
+	// TrustedProxies are addresses and networks of reverse proxies.
+	TrustedProxies []string
 	// Listen are more sockets for devices, each with the dialects that it takes.
 	Listen []string
 
@@ -46,6 +50,8 @@ type settings struct {
 	TLSCert  string // paths of PEM files; empty: the local certificate authority
 	TLSKey   string
 	ClientCA string
+	// DTLSCertificates has certificates of devices be taken over DTLS too.
+	DTLSCertificates bool
 
 	ReceiveBuffer   byteSize
 	Idle            time.Duration
@@ -60,8 +66,10 @@ type settings struct {
 	MaxNewSeries        int // a minute
 	MaxNewSeriesPerAddr int
 
-	MaxViewers int
-	Origins    []string
+	MaxViewers          int
+	MaxHTTPConns        int
+	MaxHTTPConnsPerAddr int
+	Origins             []string
 
 	Demo      bool
 	DemoRate  float64
@@ -78,6 +86,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.TCP, "tcp", ":7700", "`address` for streams from devices; off for none")
 	f.StringSliceVar(&s.Listen, "listen", nil, "one more `socket` for devices, such as udp://:8125?dialect=statsd; repeatable")
 	f.StringVar(&s.HTTP, "http", ":7780", "`address` for the page, live push and history")
+	f.BoolVar(&s.HTTPTLS, "http-tls", false, "HTTP over TLS only, with the certificate that devices see")
+	f.StringSliceVar(&s.TrustedProxies, "trusted-proxies", nil, "`addresses` of reverse proxies whose X-Forwarded-For is believed, such as 127.0.0.1 or 10.0.0.0/8")
 	f.DurationVar(&s.CommitInterval, "commit-interval", time.Second,
 		"how often readings go to the disk; a device that waits for an answer is served sooner")
 	s.RetainAge, s.RetainMinutes, s.RetainHours = span(storage.DefaultRetainAge), span(storage.DefaultRetainMinutes), span(storage.DefaultRetainHours)
@@ -91,6 +101,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.TLSCert, "tls-cert", "", "PEM `file` with the certificate, and its chain, for devices over TLS; without, one of the gateway's own authority")
 	f.StringVar(&s.TLSKey, "tls-key", "", "PEM `file` with its key")
 	f.StringVar(&s.ClientCA, "client-ca", "", "PEM `file` with the roots that vouch for certificates of devices")
+	f.BoolVar(&s.DTLSCertificates, "dtls-certificates", false, "take certificates of devices over DTLS too, from those that offer no key")
 	s.ReceiveBuffer = listen.DefaultReceiveBuffer
 	f.Var(&s.ReceiveBuffer, "receive-buffer", "receive buffer asked of the kernel for datagrams")
 	f.DurationVar(&s.Idle, "idle-timeout", listen.DefaultIdle, "how long a device's stream may say nothing")
@@ -104,6 +115,9 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.IntVar(&s.MaxNewSeries, "max-new-series", ingest.DefaultSeries, "new metrics a minute of a device")
 	f.IntVar(&s.MaxNewSeriesPerAddr, "max-new-series-per-address", ingest.DefaultAddressSeries, "new metrics a minute from an address, loopback aside")
 	f.IntVar(&s.MaxViewers, "max-viewers", live.DefaultMaxViewers, "viewers served at a time")
+	f.IntVar(&s.MaxHTTPConns, "max-http-connections", 0, "open connections to the page and the API, in all; 0: 2000 more than max-viewers")
+	f.IntVar(&s.MaxHTTPConnsPerAddr, "max-http-connections-per-address", defaultHTTPConnsPerAddr,
+		"those from one address, loopback and trusted proxies aside")
 	f.StringSliceVar(&s.Origins, "origins", nil, "`origins` of other sites whose pages may use the API, such as https://*.example.org")
 	f.BoolVar(&s.Demo, "demo", false, "run a simulated fleet of devices, so that there is something to see")
 	f.Float64Var(&s.DemoRate, "demo-rate", 1, "how many times faster than life the simulated fleet measures")
@@ -266,6 +280,7 @@ func (s *settings) check() error {
 	positive := map[string]int{
 		"max-connections": s.MaxConns, "max-connections-per-address": s.MaxConnsPerAddr,
 		"max-devices": s.MaxDevices, "max-series": s.MaxSeries, "max-viewers": s.MaxViewers,
+		"max-http-connections-per-address": s.MaxHTTPConnsPerAddr,
 	}
 	for name, n := range positive {
 		if n < 1 {
@@ -284,6 +299,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("retain-size: want at most 16TiB, not %v", &s.RetainSize)
 	case s.ReceiveBuffer > maxReceiveBuffer:
 		return fmt.Errorf("receive-buffer: want at most 1GiB, not %v", &s.ReceiveBuffer)
+	case s.MaxHTTPConns < 0:
+		return fmt.Errorf("max-http-connections: want at least 1, or 0, not %d", s.MaxHTTPConns)
 	case s.Idle < time.Second:
 		return fmt.Errorf("idle-timeout: want at least 1s, not %v", s.Idle)
 	case !(s.DemoRate > 0) || math.IsInf(s.DemoRate, 0): // so that NaN is refused too
@@ -294,10 +311,15 @@ func (s *settings) check() error {
 		return fmt.Errorf("log-level: want debug, info, warn or error, not %q", s.LogLevel)
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return errors.New("tls-cert, tls-key: want both or none")
+	case s.DTLSCertificates && s.TLSCert != "" && s.ClientCA == "":
+		return errors.New("dtls-certificates: want client-ca, for with tls-cert the gateway has no authority of its own that vouches for devices")
 	case s.HTTP == "" || s.HTTP == "off":
 		return errors.New("http: want an address such as :7780")
 	}
 	if _, err := keysOf(s.PSK); err != nil {
+		return err
+	}
+	if _, err := prefixesOf(s.TrustedProxies); err != nil {
 		return err
 	}
 	for _, text := range s.Listen {

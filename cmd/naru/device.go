@@ -373,7 +373,7 @@ func (r *remote) ask(ctx context.Context, method, path string, body io.Reader, v
 	if err != nil {
 		return false, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.roundTrip(req)
 	if err != nil {
 		return false, err
 	}

@@ -29,6 +29,9 @@ import (
 // tokenFile holds the access token, in the data folder.
 const tokenFile = "token"
 
+// sessionFile holds the key of the sessions of browsers, in the data folder.
+const sessionFile = "session-key"
+
 // gateway is the wired program: everything is open, nothing runs yet.
 type gateway struct {
 	settings *settings
@@ -45,12 +48,14 @@ type gateway struct {
 	live     *live.Handler
 	importer *importer
 	api      *api.API
+	guard    *auth.Guard
 	http     *http.Server
 
 	udpConn  *net.UDPConn // nil when switched off, as the listeners below
 	tcpLn    net.Listener
 	httpLn   net.Listener
-	received int // effective receive buffer of udpConn, bytes
+	door     *door // httpLn, below its TLS
+	received int   // effective receive buffer of udpConn, bytes
 	extras   []extra
 
 	token     string
@@ -65,10 +70,10 @@ func openGateway(ctx context.Context, s *settings, log *slog.Logger) (*gateway, 
 		return nil, err
 	}
 	g.openIngest()
-	if err := g.openDTLS(); err != nil {
+	if err := g.openTLS(); err != nil {
 		return nil, errors.Join(err, g.abandon())
 	}
-	if err := g.openTLS(); err != nil {
+	if err := g.openDTLS(); err != nil {
 		return nil, errors.Join(err, g.abandon())
 	}
 	if err := g.openPush(); err != nil {
@@ -96,7 +101,7 @@ func (g *gateway) openStore() error {
 		// The feed is made from the open store; nothing is appended before.
 		OnAppend: func(rs []device.Stored) { g.feed.Publish(rs) },
 		// Nor is the registry changed before there is a gate.
-		OnRegister: func(id device.ID, r *device.Registration) { g.pipeline.Gate().Register(id, r) },
+		OnRegister: func(id device.ID, r *device.Registration) { g.registered(id, r) },
 		OnCommand:  func(id device.ID) { g.notifyCommand(id) },
 		Logger:     g.log,
 	})
@@ -168,16 +173,37 @@ func (g *gateway) openPush() error {
 		Mailbox:  g.store.Mailbox(),
 		Logger:   g.log.With("component", "api"),
 	})
+	if err := g.openGuard(); err != nil {
+		return err
+	}
 	g.http = &http.Server{
-		Handler:           g.routes(auth.New(auth.Config{Token: g.token, Origins: s.Origins})),
+		Handler:           g.routes(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		// Long answers move their deadline with every write.
 		WriteTimeout:   time.Minute,
 		MaxHeaderBytes: 32 << 10,
-		ErrorLog:       slog.NewLogLogger(g.log.With("component", "http").Handler(), slog.LevelWarn),
+		ErrorLog:       slog.NewLogLogger(&calmLog{Handler: g.log.With("component", "http").Handler()}, slog.LevelWarn),
 	}
 	return nil
+}
+
+// openGuard makes who decides about access.
+func (g *gateway) openGuard() error {
+	s := g.settings
+	key, err := auth.LoadSessionKey(filepath.Join(s.Data, sessionFile))
+	if err != nil { // the disk may be full, and readings are looked at all the same
+		g.log.Warn("the sessions of browsers end with the gateway", "component", "access", "error", err)
+	}
+	proxies, err := prefixesOf(s.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	g.guard, err = auth.New(auth.Config{
+		Token: g.token, Grants: g.store.Access(), SessionKey: key, Origins: s.Origins, Proxies: proxies,
+		Logger: g.log.With("component", "access"),
+	})
+	return err
 }
 
 // openSockets opens the sockets, the page's first: a device that is heard is
@@ -185,9 +211,12 @@ func (g *gateway) openPush() error {
 func (g *gateway) openSockets(ctx context.Context) error {
 	s := g.settings
 	var lc net.ListenConfig
-	var err error
-	if g.httpLn, err = lc.Listen(ctx, "tcp", s.HTTP); err != nil {
+	ln, err := lc.Listen(ctx, "tcp", s.HTTP)
+	if err != nil {
 		return fmt.Errorf("http: %w", err)
+	}
+	if g.httpLn, err = g.openDoor(ln); err != nil {
+		return errors.Join(err, ln.Close())
 	}
 	if on(s.TCP) {
 		if g.tcpLn, err = lc.Listen(ctx, "tcp", s.TCP); err != nil {
@@ -240,14 +269,14 @@ func (g *gateway) refused() []api.Refused {
 		}
 		out = append(out, api.Refused{
 			Time: r.Time, Remote: r.Peer.Addr.String(), Transport: r.Peer.Transport, Format: format,
-			Reason: r.Reason.String(), Error: r.Detail, Payload: r.Payload, Size: r.Size,
+			Reason: r.Reason.String(), Error: r.Detail, Payload: r.Payload, Size: r.Size, At: r.At,
 		})
 	}
 	return out
 }
 
 func (g *gateway) about() api.About {
-	a := api.About{Version: versionString(), Store: g.store.StoreID(), HTTP: portOf(g.httpLn.Addr())}
+	a := api.About{Version: versionString(), Store: g.store.StoreID(), HTTP: portOf(g.httpLn.Addr()), HTTPS: g.settings.HTTPTLS}
 	if g.udpConn != nil {
 		a.UDP = portOf(g.udpConn.LocalAddr())
 	}
@@ -296,6 +325,9 @@ func (g *gateway) writePorts(path string) error {
 		return nil
 	}
 	ports := map[string]string{"http": g.httpLn.Addr().String()}
+	if g.settings.HTTPTLS {
+		ports["certificate"] = g.certificateFile()
+	}
 	if g.udpConn != nil {
 		ports["udp"] = g.udpConn.LocalAddr().String()
 	}

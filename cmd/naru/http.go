@@ -7,33 +7,34 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/naru-telemetry/naru/push/api"
-	"github.com/naru-telemetry/naru/push/auth"
 	"github.com/naru-telemetry/naru/push/dashboard"
 )
 
-// routes returns the handler of the HTTP listener. Health, also as clients of
-// InfluxDB ask for it, is open to everybody and tells nothing else, and so is the
-// root by which devices know the gateway; all the rest passes the guard.
-func (g *gateway) routes(guard *auth.Guard) http.Handler {
-	inner := http.NewServeMux()
-	inner.Handle("/api/v1/live", g.live)
-	inner.Handle("/api/", g.api)
-	inner.Handle("/metrics", promhttp.HandlerFor(g.registry(), promhttp.HandlerOpts{}))
-	inner.Handle("/", dashboard.Handler(dashboard.Config{}))
+// routes returns the handler of the HTTP listener. All of it stands behind the
+// guard, whose policy says what everybody may have.
+func (g *gateway) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, h := range g.handlers() {
+		mux.Handle(pattern, h)
+	}
+	return g.guard.Wrap(mux)
+}
 
-	outer := http.NewServeMux()
-	outer.HandleFunc("GET /healthz", g.healthz)
-	outer.HandleFunc("GET /readyz", g.readyz)
-	outer.HandleFunc("GET "+rootPath, g.serveRoot)
-	guarded, open := api.InfluxPaths()
-	for _, path := range guarded {
-		outer.Handle(path, guard.WrapInflux(g.api))
+// handlers returns what is served, by pattern.
+func (g *gateway) handlers() map[string]http.Handler {
+	all := map[string]http.Handler{
+		"/api/v1/live":    g.live,
+		"/api/":           g.api,
+		"/metrics":        promhttp.HandlerFor(g.registry(), promhttp.HandlerOpts{}),
+		"/":               dashboard.Handler(dashboard.Config{}),
+		"GET /healthz":    http.HandlerFunc(g.healthz),
+		"GET /readyz":     http.HandlerFunc(g.readyz),
+		"GET " + rootPath: http.HandlerFunc(g.serveRoot),
 	}
-	for _, path := range open {
-		outer.Handle(path, g.api)
+	for _, path := range api.InfluxPaths() {
+		all[path] = g.api
 	}
-	outer.Handle("/", guard.Wrap(inner))
-	return outer
+	return all
 }
 
 // healthz says whether what is taken can be kept.

@@ -139,7 +139,7 @@ func (r *remote) importRows(ctx context.Context, o api.ImportOptions, in *input)
 	if in.packed {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.roundTrip(req)
 	if err != nil {
 		return done, err
 	}

@@ -31,7 +31,9 @@ func startGateway(t *testing.T, data string, more ...string) *gatewayUnderTest {
 	}()
 	t.Cleanup(func() { g.stop(t) })
 	g.addresses = waitForPorts(t, ports, g.ended, g.output.String)
-	eventually(t, "readiness", func() bool { return g.status(t, "/readyz") == 200 })
+	if g.Certificate == "" { // otherwise the test must know it first
+		eventually(t, "readiness", func() bool { return g.status(t, "/readyz") == 200 })
+	}
 	return g
 }
 

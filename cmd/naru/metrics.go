@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/naru-telemetry/naru/ingest"
+	"github.com/naru-telemetry/naru/push/auth"
 	"github.com/naru-telemetry/naru/push/live"
 )
 
@@ -29,6 +30,7 @@ var (
 	refusedDesc   = desc("refused_total", "Payloads, messages and readings that were refused, by reason.", "reason")
 	viewersDesc   = desc("viewers", "Viewers being served, by technique.", "technique")
 	viewsDesc     = desc("views_total", "Viewers served since the start, by technique.", "technique")
+	accessDesc    = desc("access_refused_total", "Requests over HTTP that were refused access, by reason.", "reason")
 	writesDesc    = desc("http_writes_total", "Writes over HTTP, by the status of the answer.", "status")
 	buildInfoDesc = desc("build_info", "1, labelled with the version.", "version")
 )
@@ -102,6 +104,13 @@ func (c *gatewayCollector) collectPush(out chan<- prometheus.Metric, counter, ga
 	counter("pushed_frames_total", "Messages handed to viewers.", float64(p.Frames))
 	gauge("subscriptions", "Open subscriptions.", float64(p.Subscriptions))
 	gauge("topics", "Distinct selections of the open subscriptions.", float64(p.Topics))
+	c.guard.Refused(func(r auth.Refusal, n int64) {
+		out <- prometheus.MustNewConstMetric(accessDesc, prometheus.CounterValue, float64(n), r.String())
+	})
+	gauge("access_tokens", "Access tokens beside the first.", float64(len(c.store.Access().Grants())))
+	open, refused := c.door.stats()
+	gauge("http_connections", "Open connections to the page and the API.", float64(open))
+	counter("http_connections_refused_total", "Connections closed at once because there were too many.", float64(refused))
 	counter("viewers_refused_total", "Viewers turned away because there were too many.", float64(c.live.Refused()))
 	for _, t := range live.Techniques() {
 		now, total := c.live.Viewers(t)

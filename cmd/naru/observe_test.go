@@ -97,7 +97,7 @@ func TestGuard(t *testing.T) {
 			{[]string{"Host", "gateway.example"}, "?token=" + token, http.StatusOK},
 			{[]string{"Host", "gateway.example", "Authorization", "Bearer " + token}, "", http.StatusOK},
 			{[]string{"Host", "gateway.example", "Authorization", "Bearer " + token + "x"}, "", http.StatusUnauthorized},
-			{[]string{"Host", "gateway.example", "Cookie", "naru_token=" + token}, "", http.StatusOK},
+			{[]string{"Host", "gateway.example", "Cookie", "naru_token=" + token}, "", http.StatusUnauthorized},
 		} {
 			if got := g.status(t, path+c.query, c.header...); got != c.want {
 				t.Errorf("%s%s with %q: status %d, want %d", path, c.query, c.header, got, c.want)

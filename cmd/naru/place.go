@@ -108,7 +108,7 @@ func (f *placeFlags) open(create bool, log *slog.Logger) (*place, error) {
 	case named:
 		return nil, fmt.Errorf("there are no readings in %s", f.Data)
 	}
-	return f.at("http://" + here(f.HTTP) + "/")
+	return f.at(f.scheme() + here(f.HTTP) + "/")
 }
 
 // at returns the gateway at an address.
@@ -127,7 +127,8 @@ func (f *placeFlags) openFolder(log *slog.Logger) (*place, error) {
 		return nil, err
 	}
 	var a struct {
-		HTTP string `json:"http"`
+		HTTP        string `json:"http"`
+		Certificate string `json:"certificate"`
 	}
 	text, readErr := os.ReadFile(filepath.Join(f.Data, addressFile))
 	if readErr != nil || json.Unmarshal(text, &a) != nil || a.HTTP == "" {
@@ -136,7 +137,14 @@ func (f *placeFlags) openFolder(log *slog.Logger) (*place, error) {
 	if token, err := os.ReadFile(filepath.Join(f.Data, tokenFile)); err == nil && f.token == "" {
 		f.token = strings.TrimSpace(string(token))
 	}
-	return f.at("http://" + here(a.HTTP) + "/")
+	if a.Certificate == "" {
+		return f.at("http://" + here(a.HTTP) + "/")
+	}
+	p, err := f.at("https://" + here(a.HTTP) + "/")
+	if err == nil {
+		p.gateway.client, err = clientFor(a.Certificate)
+	}
+	return p, err
 }
 
 // keepAll opens a folder without retention, which is the gateway's business, and

@@ -47,10 +47,17 @@ type addresses struct {
 	HTTP string `json:"http"`
 	UDP  string `json:"udp"`
 	TCP  string `json:"tcp"`
+	// Certificate is a file's name when HTTP is over TLS.
+	Certificate string `json:"certificate"`
 }
 
 // url returns the address of a page.
-func (a addresses) url(path string) string { return "http://" + a.HTTP + path }
+func (a addresses) url(path string) string {
+	if a.Certificate != "" {
+		return "https://" + a.HTTP + path
+	}
+	return "http://" + a.HTTP + path
+}
 
 // waitForPorts returns what the gateway writes to its ports file, unless it ends
 // before.
@@ -195,7 +202,10 @@ func request(tb testing.TB, method, url string, body io.Reader, header ...string
 		}
 		req.Header.Set(header[i], header[i+1])
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	client := http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		tb.Fatal(err)

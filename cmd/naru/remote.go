@@ -20,6 +20,8 @@ import (
 type remote struct {
 	base  *url.URL
 	token string // empty: none is needed
+	// client knows the gateway's certificate, where the system's roots do not.
+	client *http.Client
 }
 
 // newRemote returns the gateway at address. The token may stand in the flag, in
@@ -29,7 +31,7 @@ func newRemote(address, token, envToken string) (*remote, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, &usageError{fmt.Errorf("url: want something like http://192.168.1.20:7780, not %q", address)}
 	}
-	return &remote{base, cmp.Or(token, base.Query().Get("token"), envToken)}, nil
+	return &remote{base, cmp.Or(token, base.Query().Get("token"), envToken), http.DefaultClient}, nil
 }
 
 // envToken returns NARU_TOKEN.
@@ -67,7 +69,7 @@ func (r *remote) get(ctx context.Context, path string, q url.Values) (*http.Resp
 
 // do makes a request. An answer other than 200 is a *statusError.
 func (r *remote) do(req *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.roundTrip(req)
 	if err != nil {
 		return nil, err
 	}

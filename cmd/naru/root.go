@@ -32,7 +32,7 @@ prints, and watch.`,
 	root.Flags().AddFlagSet(serve.Flags())
 	root.AddCommand(serve, newWatchCommand(environ), newExportCommand(environ), newImportCommand(environ),
 		newBackupCommand(environ), newRestoreCommand(environ), newCheckCommand(environ), newCompactCommand(environ), newStatsCommand(environ),
-		newDeviceCommand(environ), newCACommand(environ), newTokenCommand(environ), newVersionCommand())
+		newDeviceCommand(environ), newAccessCommand(environ), newCACommand(environ), newTokenCommand(environ), newVersionCommand())
 	return root
 }
 

@@ -48,6 +48,7 @@ func (g *gateway) run(ctx context.Context) error {
 	store := start(ctx, fatal, g.store.Run)
 	pipeline := start(ctx, fatal, g.pipeline.Run)
 	gate := start(ctx, fatal, g.pipeline.Gate().Run)
+	guard := start(ctx, fatal, g.guard.Run)
 	web := start(ctx, fatal, func(context.Context) error {
 		if err := g.http.Serve(g.httpLn); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -96,7 +97,7 @@ func (g *gateway) run(ctx context.Context) error {
 	if g.http.Shutdown(goodbye) != nil {
 		errs = append(errs, g.http.Close())
 	}
-	errs = append(errs, web.stop())
+	errs = append(errs, web.stop(), guard.stop())
 	if g.live.Wait(goodbye) != nil {
 		g.log.Warn("some viewers did not answer the goodbye")
 	}

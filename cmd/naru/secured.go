@@ -17,8 +17,8 @@ const (
 	maxKey = 64
 )
 
-// registered names the keys that the registry has.
-const registered = "registered"
+// ofRegistry names the keys that the registry has.
+const ofRegistry = "registered"
 
 // keysOf reads the setting psk. Errors do not tell the keys.
 func keysOf(pairs []string) (map[string][]listen.Key, error) {
@@ -41,7 +41,8 @@ func keysOf(pairs []string) (map[string][]listen.Key, error) {
 }
 
 // openDTLS prepares for devices that come in over DTLS, with the keys of the
-// registry, which may come at any time, and of the settings.
+// registry, which may come at any time, and of the settings, or with certificates
+// as over TLS.
 func (g *gateway) openDTLS() error {
 	fixed, err := keysOf(g.settings.PSK)
 	if err != nil || !on(g.settings.UDP) {
@@ -50,12 +51,12 @@ func (g *gateway) openDTLS() error {
 	registry := g.store.Registry()
 	keys := func(identity []byte) (all []listen.Key) {
 		for _, secret := range registry.Keys(identity) {
-			all = append(all, listen.Key{Secret: secret, Name: registered})
+			all = append(all, listen.Key{Secret: secret, Name: ofRegistry})
 		}
 		return append(all, fixed[string(identity)]...)
 	}
 	used := func(id device.ID, k listen.Key) {
-		if k.Name == registered {
+		if k.Name == ofRegistry {
 			registry.KeyUsed([]byte(id), k.Secret)
 		}
 	}
@@ -69,7 +70,23 @@ func (g *gateway) openDTLS() error {
 		Refuse: g.pipeline.Refuse,
 		Logger: g.log.With("component", "dtls"),
 	}
+	if g.settings.DTLSCertificates {
+		g.udp.DTLS.Certificate, g.udp.DTLS.ClientCAs = g.tls.Certificate, g.tls.ClientCAs
+		g.udp.DTLS.Certified = func(id device.ID) bool {
+			r, ok := registry.Registration(id)
+			return !ok || !r.Revoked
+		}
+	}
 	return nil
+}
+
+// registered tells who has to know of a change of the registry. A device that is
+// revoked loses its sessions: it is told, and cannot begin another.
+func (g *gateway) registered(id device.ID, r *device.Registration) {
+	g.pipeline.Gate().Register(id, r)
+	if r != nil && r.Revoked && g.udp.DTLS != nil {
+		g.udp.DTLS.Forget(id)
+	}
 }
 
 // closeSessions closes the file of the sessions.

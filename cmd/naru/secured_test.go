@@ -18,13 +18,10 @@ type dtlsDevice struct {
 
 func startDTLSDevice(t *testing.T, addr string, args ...string) *dtlsDevice {
 	t.Helper()
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("openssl is not installed")
-	}
 	d := &dtlsDevice{}
-	cmd := exec.CommandContext(t.Context(), path, append([]string{"s_client", "-dtls1_2", "-quiet", "-connect", addr}, args...)...)
+	cmd := exec.CommandContext(t.Context(), program(t, "openssl", "openssl"), append([]string{"s_client", "-dtls1_2", "-quiet", "-connect", addr}, args...)...)
 	cmd.Stdout, cmd.Stderr = &d.out, &d.out
+	var err error
 	if d.in, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -49,24 +46,33 @@ func (d *dtlsDevice) asks(t *testing.T, seq int) {
 	})
 }
 
-// TestRestartUnderDTLS: a session goes on when the gateway has been restarted, or
-// killed: the device notices nothing, there is no second handshake, and everything
-// it was acknowledged is there.
+// TestRestartUnderDTLS: sessions, by key and by certificate, go on when the gateway
+// has been restarted, or killed: the devices notice nothing, there is no second
+// handshake, and everything they were acknowledged is there.
 func TestRestartUnderDTLS(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	start := func(udp string) *process {
-		return startProcess(t, "", data, "--udp", udp, "--psk", "gh1="+testKey, "--commit-interval", "10ms")
+		return startProcess(t, "", data, "--udp", udp, "--psk", "gh1="+testKey, "--dtls-certificates", "--commit-interval", "10ms")
 	}
 	g := start("127.0.0.1:0")
-	d := startDTLSDevice(t, g.UDP, "-psk_identity", "gh1", "-psk", testKey)
+	own := certificateOf(t, data, "gh2")
+	devices := map[string]*dtlsDevice{
+		"gh1": startDTLSDevice(t, g.UDP, "-psk_identity", "gh1", "-psk", testKey),
+		"gh2": startDTLSDevice(t, g.UDP, "-cert", own, "-key", own),
+	}
+	ask := func(seq int) {
+		for _, d := range devices {
+			d.asks(t, seq)
+		}
+	}
 	seq := 0
 	for _, end := range []string{"terminate", "kill", "kill", "terminate"} {
 		for range 3 {
 			seq++
-			d.asks(t, seq)
+			ask(seq)
 		}
-		eventually(t, "the session to be saved", func() bool { return g.metric(t, "naru_dtls_sessions_kept", "") == 1 })
+		eventually(t, "the sessions to be saved", func() bool { return g.metric(t, "naru_dtls_sessions_kept", "") == 2 })
 		if end == "kill" {
 			g.kill()
 		} else if code := g.terminate(t); code != 0 {
@@ -75,12 +81,14 @@ func TestRestartUnderDTLS(t *testing.T) {
 		g = start(g.UDP)
 	}
 	seq++
-	d.asks(t, seq)
+	ask(seq)
 	if n := g.metric(t, "naru_dtls_handshakes_total", ""); n != 0 {
 		t.Errorf("%v handshakes after the restart", n)
 	}
-	if n := g.count(t, "device=gh1&metric=climate.temp"); n != seq {
-		t.Errorf("%d readings are stored, %d were acknowledged", n, seq)
+	for id := range devices {
+		if n := g.count(t, "device="+id+"&metric=climate.temp"); n != seq {
+			t.Errorf("%s: %d readings are stored, %d were acknowledged", id, n, seq)
+		}
 	}
 }
 

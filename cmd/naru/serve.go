@@ -74,7 +74,7 @@ func newTokenCommand(environ []string) *cobra.Command {
 	}
 	all := pflag.NewFlagSet("token", pflag.ContinueOnError)
 	s.flags(all)
-	for _, name := range []string{"config", "data", "http"} {
+	for _, name := range []string{"config", "data", "http", "http-tls"} {
 		cmd.Flags().AddFlag(all.Lookup(name))
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -89,9 +89,9 @@ func newTokenCommand(environ []string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		links := accessLinks(s.HTTP, t)
+		links := accessLinks(s.scheme(), s.HTTP, t)
 		if len(links) == 0 { // what lies before the gateway, such as a proxy, needs the token too
-			links = append(links, "http://"+here(s.HTTP)+"/?token="+t)
+			links = append(links, s.scheme()+here(s.HTTP)+"/?token="+t)
 		}
 		for _, link := range links {
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), link); err != nil {

@@ -75,7 +75,7 @@ func (p *place) snapshot(ctx context.Context) (s api.Snapshot, store string, err
 // gateway or a manifest tells: it stays in its folder and takes no other's place.
 func isStoreFile(name string) bool {
 	return storeFileName.MatchString(name) && !strings.HasSuffix(name, arriving) &&
-		!slices.Contains([]string{tokenFile, addressFile, manifestFile}, name)
+		!slices.Contains([]string{tokenFile, sessionFile, addressFile, manifestFile}, name)
 }
 
 var storeFileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
@@ -102,7 +102,7 @@ func (s *remoteSnapshot) Close() error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.gateway.roundTrip(req)
 	if err != nil {
 		return err
 	}

@@ -194,7 +194,7 @@ func newDeviceCertCommand(environ []string) *cobra.Command {
 	f := folderFlags{}
 	cmd := &cobra.Command{
 		Use:   "cert ID",
-		Short: "Make a certificate with which a device comes in over TLS",
+		Short: "Make a certificate with which a device comes in over TLS, or DTLS",
 		Long: `Make a key and its certificate, signed by the gateway's own authority, and print
 both as PEM. Nothing is kept. Run it where the data folder is; the gateway may run.
 

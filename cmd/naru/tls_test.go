@@ -222,6 +222,7 @@ func TestTLSFiles(t *testing.T) {
 		{[]string{"--tls-cert", cert}, 2, "tls-cert, tls-key: want both or none"},
 		{[]string{"--tls-cert", cert, "--tls-key", missing}, 1, "tls-cert, tls-key: stat " + missing},
 		{[]string{"--tls-cert", root, "--tls-key", root}, 1, "tls-cert, tls-key: "},
+		{[]string{"--dtls-certificates", "--tls-cert", cert, "--tls-key", cert}, 2, "dtls-certificates: want client-ca"},
 		{[]string{"--client-ca", missing}, 1, "client-ca: open " + missing},
 		{[]string{"--client-ca", written(t, "empty.pem", "")}, 1, "client-ca: there is no certificate in "},
 	} {

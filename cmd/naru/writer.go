@@ -36,7 +36,11 @@ func (w writer) Write(ctx context.Context, p api.Payload) (api.Written, error) {
 	if !ok {
 		return api.Written{}, &api.InputError{Msg: "precision: want n, u, ms, s, m or h"}
 	}
-	done, err := w.pipeline.Write(ctx, peerAt(p.From), p.Body, unit)
+	peer := peerAt(p.From)
+	if !p.Limit.All() {
+		peer.Limit = &p.Limit
+	}
+	done, err := w.pipeline.Write(ctx, peer, p.Body, unit)
 	out := api.Written{Readings: done.Readings, Messages: done.Messages, Refused: done.Refused}
 	for _, t := range done.Told {
 		out.Told = append(out.Told, api.RefusedRow{Line: int64(t.Line), Error: t.Detail})

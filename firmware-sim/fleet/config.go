@@ -1,16 +1,13 @@
 package fleet
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"slices"
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
-	"github.com/naru-telemetry/naru/ingest/wire"
 )
 
 // ErrInvalidConfig is wrapped by every error of a constructor.
@@ -30,51 +27,6 @@ const (
 	// longestAckWait bounds the wait between two retransmissions.
 	longestAckWait = 30 * time.Second
 )
-
-// formats are what devices send.
-var formats = [...]wire.Format{wire.FormatJSON, wire.FormatLine, wire.FormatCBOR}
-
-// Target says where the readings go and how they look.
-type Target struct {
-	// UDP and TCP are the addresses of the server, as in 127.0.0.1:7700. With
-	// both, devices take turns. At least one is needed.
-	UDP, TCP string
-	// Format is that of all messages: wire.FormatLine, FormatJSON or FormatCBOR.
-	// 0 lets each device have one of the three.
-	Format wire.Format
-	// Dial opens a connection; nil means a net.Dialer.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-func (t *Target) validate() error {
-	if t.UDP == "" && t.TCP == "" {
-		return fmt.Errorf("%w: neither a UDP nor a TCP address", ErrInvalidConfig)
-	}
-	if t.Format != 0 && !slices.Contains(formats[:], t.Format) {
-		return fmt.Errorf("%w: devices do not send format %v", ErrInvalidConfig, t.Format)
-	}
-	if t.Dial == nil {
-		t.Dial = new(net.Dialer).DialContext
-	}
-	return nil
-}
-
-// route returns network and address for the device or socket number i.
-func (t *Target) route(i int) (network, address string) {
-	if t.TCP == "" || t.UDP != "" && i%2 == 0 {
-		return "udp", t.UDP
-	}
-	return "tcp", t.TCP
-}
-
-// format returns the format of the device or socket number i. It changes less
-// often than the network, so that both transports see all of them.
-func (t *Target) format(i int) wire.Format {
-	if t.Format != 0 {
-		return t.Format
-	}
-	return formats[i/2%len(formats)]
-}
 
 // Acks says how messages are acknowledged and sent again.
 type Acks struct {
@@ -103,13 +55,17 @@ func (a *Acks) validate() error {
 	return nil
 }
 
-// policy returns the outbox policy of the i-th device; nil when it does not ask.
-// Multiples of the golden section spread those that do evenly over the fleet,
-// whatever the order of networks and formats is.
-func (a *Acks) policy(i, window int) *ackPolicy {
-	if _, place := math.Modf(float64(i) * (math.Phi - 1)); place >= a.Share {
-		return nil
-	}
+// asks reports whether the i-th device asks for acknowledgements. Multiples of the
+// golden section spread those that do evenly over the fleet, whatever the order of
+// transports and formats is.
+func (a *Acks) asks(i int) bool {
+	_, place := math.Modf(float64(i) * (math.Phi - 1))
+	return place < a.Share
+}
+
+// policy returns the outbox policy of a device that asks, with so large a window
+// unless another one is set.
+func (a *Acks) policy(window int) *ackPolicy {
 	p := &ackPolicy{timeout: DefaultAckTimeout, longest: longestAckWait, retries: DefaultAckRetries, window: window}
 	if a.Timeout > 0 {
 		p.timeout = a.Timeout
@@ -120,6 +76,22 @@ func (a *Acks) policy(i, window int) *ackPolicy {
 	if a.Window > 0 {
 		p.window = a.Window
 	}
+	return p
+}
+
+// coapPolicy returns that of a device that speaks CoAP, which has rules of its own:
+// the first wait is longer by a random part, here the same for all messages of a
+// device.
+func (a *Acks) coapPolicy(random float64) *ackPolicy {
+	p := a.policy(coapWindow)
+	if a.Timeout == 0 {
+		p.timeout = coapAckTimeout
+	}
+	if a.Retries == 0 {
+		p.retries = coapRetries
+	}
+	p.timeout += time.Duration(random * coapAckSpread * float64(p.timeout))
+	p.longest = p.timeout << p.retries
 	return p
 }
 
@@ -161,6 +133,9 @@ type Config struct {
 	// delay of a datagram. Streams are left in peace.
 	Loss, Duplicate, Reorder float64
 	Jitter                   time.Duration
+	// NoObserve leaves it to the answers over CoAP to bring commands; else devices
+	// that ask for acknowledgements observe /commands (RFC 7641).
+	NoObserve bool
 	// Reboot, when positive, is the mean time from one restart of a device to
 	// the next. It forgets what has not been acknowledged and, without KeepSeq,
 	// counts from 1 again.

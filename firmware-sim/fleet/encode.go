@@ -19,32 +19,60 @@ type message struct {
 	seq    uint64
 	hasSeq bool
 	ack    bool
+	token  string // empty: the message proves nothing
+	// outcome is what came of a command; zero for none.
+	outcome device.Outcome
+}
+
+// carriesMore reports whether the format has a place for more than readings: seq,
+// ack, token and outcome.
+func carriesMore(f wire.Format) bool {
+	return f == wire.FormatLine || f == wire.FormatJSON || f == wire.FormatCBOR
 }
 
 // appendPayload appends m as one datagram, or as the next piece of a stream.
 func appendPayload(dst []byte, m *message, stream bool) []byte {
-	if m.format == wire.FormatLine {
+	text := true
+	switch m.format { //nolint:exhaustive // JSON stands for those that devices do not send
+	case wire.FormatLine:
 		dst = appendLines(dst, m)
-		if !stream {
-			dst = dst[:len(dst)-1]
-		}
-		return dst
+	case wire.FormatStatsD:
+		dst = appendStatsD(dst, m, stream)
+	case wire.FormatSenML:
+		dst = append(appendSenML(dst, m), '\n')
+	case wire.FormatCBOR, wire.FormatSenMLCBOR:
+		dst, text = appendBinary(dst, m), false
+	default:
+		w := m.wire()
+		dst = append(wire.AppendJSON(dst, &w), '\n')
 	}
-	w := wire.Message{Device: []byte(m.device), Seq: m.seq, HasSeq: m.hasSeq, Ack: m.ack, Fields: m.fields}
+	if text && !stream {
+		dst = dst[:len(dst)-1]
+	}
+	return dst
+}
+
+func appendBinary(dst []byte, m *message) []byte {
+	if m.format == wire.FormatSenMLCBOR {
+		return appendSenMLCBOR(dst, m)
+	}
+	w := m.wire()
+	return wire.AppendCBOR(dst, &w)
+}
+
+// wire returns the message as wire's encoders take it.
+func (m *message) wire() wire.Message {
+	w := wire.Message{
+		Device: []byte(m.device), Token: []byte(m.token), Seq: m.seq, HasSeq: m.hasSeq, Ack: m.ack,
+		Outcome: m.outcome, Fields: m.fields,
+	}
 	if m.at != 0 {
 		w.Time = wire.Time{Int: int64(m.at), Set: true}
 		if m.at%1000 == 0 {
 			w.Time.Int /= 1000
 		}
 	}
-	if m.format == wire.FormatCBOR {
-		return wire.AppendCBOR(dst, &w)
-	}
-	dst = wire.AppendJSON(dst, &w)
-	if stream {
-		dst = append(dst, '\n')
-	}
-	return dst
+	return w
 }
 
 // appendLines appends m as line protocol, one line for each run of metrics with
@@ -62,6 +90,14 @@ func appendLines(dst []byte, m *message) []byte {
 		}
 		if m.ack {
 			dst = append(dst, ",ack=1"...)
+		}
+		if m.token != "" {
+			dst = append(dst, ",token="...)
+			dst = appendEscaped(dst, []byte(m.token), true)
+		}
+		if m.outcome.Command != 0 {
+			dst = append(dst, ",outcome="...)
+			dst = appendEscaped(dst, []byte(m.outcome.String()), true)
 		}
 		sep := byte(' ')
 		for ; i < len(m.fields); i++ {
@@ -146,7 +182,7 @@ func lineCarries(f wire.Field) bool {
 // as it is: its name is not one that the contract reserves.
 func objectCarries(f wire.Field) bool {
 	switch string(f.Metric) {
-	case "device", "time", "seq", "ack", "token":
+	case "device", "time", "seq", "ack", "token", "outcome":
 		return false
 	}
 	return true

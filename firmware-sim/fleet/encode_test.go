@@ -87,6 +87,94 @@ func TestPayloadsAreUnderstood(t *testing.T) {
 	}
 }
 
+// TestPlainFormats holds what SenML and StatsD carry: readings, of which a StatsD
+// server hears the negative ones as gauges that are set, not moved.
+func TestPlainFormats(t *testing.T) {
+	t.Parallel()
+	m := message{
+		device: "gh-1", at: 1_764_000_000_123_000, seq: 7, hasSeq: true, ack: true,
+		fields: []wire.Field{
+			field("air.t", float(21)), field("air.dew", float(-1.5)), field("n", integer(-612)), field("door", truth(true)),
+			field("state", text(`a "b": c|d`)),
+		},
+	}
+	pack := func(state string, kind func(wire.Value) wire.Value) []heard {
+		said := []heard{
+			{Device: "gh-1", Metric: "air.t", At: m.at},
+			{Device: "gh-1", Metric: "air.dew", At: m.at},
+			{Device: "gh-1", Metric: "n", At: m.at},
+			{Device: "gh-1", Metric: "door", At: m.at},
+			{Device: "gh-1", Metric: "state", At: m.at},
+		}
+		for i := range said {
+			v := kind(m.fields[i].Value)
+			said[i].Kind, said[i].Bits, said[i].Text = v.Kind, v.Bits, string(v.Text)
+		}
+		said[4].Text = state
+		return said
+	}
+	same := func(v wire.Value) wire.Value { return v }
+	gauges := pack("a \"b\"_ c_d", func(v wire.Value) wire.Value {
+		switch {
+		case v.Kind == device.KindBool:
+			return integer(int64(v.Bits))
+		case v.Kind == device.KindFloat && math.Float64frombits(v.Bits) == 21:
+			return integer(21)
+		}
+		return v
+	})
+	for i := range gauges {
+		gauges[i].At = 0
+	}
+	tests := []struct {
+		format wire.Format
+		want   []heard
+		text   string // of the datagram; empty: not compared
+	}{
+		{
+			wire.FormatSenML, pack(`a "b": c|d`, same),
+			`[{"bn":"gh-1/","bt":1764000000.123000,"n":"air.t","v":21.0},{"n":"air.dew","v":-1.5},{"n":"n","v":-612},{"n":"door","vb":true},{"n":"state","vs":"a \"b\": c|d"}]`,
+		},
+		{wire.FormatSenMLCBOR, pack(`a "b": c|d`, same), ""},
+		{
+			wire.FormatStatsD, gauges,
+			"gh-1.air.t:21|g\ngh-1.air.dew:0|g\ngh-1.air.dew:-1.5|g\ngh-1.n:0|g\ngh-1.n:-612|g\ngh-1.door:1|g\ngh-1.state:a \"b\"_ c_d|s",
+		},
+	}
+	for _, tt := range tests {
+		m.format = tt.format
+		for _, stream := range []bool{false, true} {
+			payload := appendPayload(nil, &m, stream)
+			if diff := cmp.Diff(tt.want, decode(t, payload, stream)); diff != "" {
+				t.Errorf("%v, stream %t: %q (-said +heard):\n%s", tt.format, stream, payload, diff)
+			}
+			if !stream && tt.text != "" && string(payload) != tt.text {
+				t.Errorf("%v: %s\nwant %s", tt.format, payload, tt.text)
+			}
+		}
+	}
+}
+
+// TestBesideReadings holds that token and outcome are understood in the formats that
+// have a place for them.
+func TestBesideReadings(t *testing.T) {
+	t.Parallel()
+	for _, outcome := range []device.Outcome{{Command: 3}, {Command: 3, Text: "on, since noon = now"}, {Command: 4, Failed: true, Text: "valve stuck"}} {
+		m := message{device: "gh1", fields: []wire.Field{field("t", float(1))}, seq: 1, hasSeq: true, ack: true, token: "a-token", outcome: outcome}
+		for _, m.format = range formats {
+			var d wire.Decoder
+			d.Reset(appendPayload(nil, &m, false), false)
+			if !d.Next() {
+				t.Fatalf("%v: no message", m.format)
+			}
+			got, err := d.Message()
+			if err != nil || string(got.Token) != "a-token" || got.Outcome != outcome || len(got.Fields) != 1 {
+				t.Errorf("%v: token %q, outcome %+v, error %v", m.format, got.Token, got.Outcome, err)
+			}
+		}
+	}
+}
+
 func TestLines(t *testing.T) {
 	t.Parallel()
 	m := message{

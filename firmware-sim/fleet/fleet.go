@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/naru-telemetry/naru/device"
 )
 
 // Fleet is a number of virtual devices. Make one with New; it runs once.
@@ -25,18 +27,16 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	cfg.applyDefaults()
 	f := &Fleet{cfg: cfg, budget: budget{limit: cfg.Count}}
-	models := make([]*virtual, cfg.Devices)
+	models, err := cfg.models()
+	if err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
 	natural := 0.0
-	for i := range models {
-		model, err := newVirtual(cfg.Seed, i, cfg.Kinds)
-		if err != nil {
-			return nil, fmt.Errorf("fleet: %w", err)
-		}
+	for _, model := range models {
 		if cfg.Interval > 0 {
 			model.interval = cfg.Interval
 		}
 		natural += model.readingsPerSecond()
-		models[i] = model
 	}
 	rate := cfg.Rate
 	if cfg.ReadingsPerSecond > 0 {
@@ -45,35 +45,88 @@ func New(cfg Config) (*Fleet, error) {
 		rate = 1
 	}
 	for i, model := range models {
-		f.add(i, model, rate)
+		if err := f.add(i, model, rate); err != nil {
+			return nil, fmt.Errorf("fleet: %w", err)
+		}
 	}
 	return f, nil
 }
 
+// models returns the devices as the model knows them.
+func (c *Config) models() ([]*virtual, error) {
+	models := make([]*virtual, c.Devices)
+	for i := range models {
+		model, err := newVirtual(c.Seed, i, c.Kinds)
+		if err != nil {
+			return nil, err
+		}
+		models[i] = model
+	}
+	return models, nil
+}
+
+// Member is a device of a fleet and how it reaches the server.
+type Member struct {
+	ID        device.ID
+	Transport Transport
+}
+
+// Members returns the devices that a fleet of this configuration has. They need no
+// secrets for that yet.
+func Members(c Config) ([]Member, error) {
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	c.applyDefaults()
+	models, err := c.models()
+	if err != nil {
+		return nil, fmt.Errorf("fleet: %w", err)
+	}
+	members := make([]Member, len(models))
+	for i, model := range models {
+		members[i] = Member{model.id, c.route(i).transport}
+	}
+	return members, nil
+}
+
 // add makes device i and its sender.
-func (f *Fleet) add(i int, model *virtual, rate float64) {
+func (f *Fleet) add(i int, model *virtual, rate float64) error {
 	cfg := &f.cfg
-	policy := cfg.Acks.policy(i, DefaultWindow)
+	r, format, secret, acked := cfg.route(i), cfg.format(i), cfg.secret(model.id), cfg.Acks.asks(i)
+	if err := r.check(model.id, format, &secret, acked); err != nil {
+		return err
+	}
 	interval := max(time.Duration(float64(model.interval)/rate), time.Microsecond)
 	u := &unit{
-		model: model, format: cfg.format(i), interval: interval,
+		model: model, format: format, interval: interval,
 		phase: time.Duration(model.noise.unit(2) * float64(interval)),
-		batch: cfg.Batch, numbered: cfg.Seq || policy != nil, keepSeq: cfg.KeepSeq,
+		batch: cfg.Batch, numbered: cfg.Seq || acked, keepSeq: cfg.KeepSeq,
 		stats: &f.stats, budget: &f.budget,
 	}
-	rng := rand.New(rand.NewPCG(cfg.Seed, uint64(model.noise)))
+	if !r.transport.streams() && !r.transport.keyed() {
+		u.token = secret.Token
+	}
 	s := &sender{
-		target: &cfg.Target, source: u, stats: &f.stats, rng: rng, reboot: cfg.Reboot,
+		target: &cfg.Target, route: r, id: model.id, secret: secret, source: u, stats: &f.stats,
+		rng: rand.New(rand.NewPCG(cfg.Seed, uint64(model.noise))), reboot: cfg.Reboot,
 		link: link{
 			impairment: impairment{loss: cfg.Loss, duplicate: cfg.Duplicate, reorder: cfg.Reorder, jitter: cfg.Jitter},
-			rng:        rng, stats: &f.stats,
+			rng:        rand.New(rand.NewPCG(cfg.Seed, uint64(model.noise)+1)), stats: &f.stats,
 		},
 	}
-	s.network, s.address = cfg.route(i)
-	if policy != nil {
-		s.outbox = newOutbox(*policy)
+	switch {
+	case !acked:
+	case r.transport == CoAP || r.transport == CoAPS:
+		s.outbox = newOutbox(*cfg.Acks.coapPolicy(s.rng.Float64()))
+	default:
+		s.outbox = newOutbox(*cfg.Acks.policy(DefaultWindow))
+	}
+	if acked {
+		s.firmware = &firmware{unit: u, stats: &f.stats}
+		s.observes = !cfg.NoObserve
 	}
 	f.units, f.senders = append(f.units, u), append(f.senders, s)
+	return nil
 }
 
 // Run lets the devices send until Duration or Count is reached and the
@@ -129,4 +182,11 @@ func (b *budget) take(n int) int {
 	}
 	over := b.used.Add(int64(n)) - b.limit
 	return max(n-int(max(over, 0)), 0)
+}
+
+// giveBack takes back n readings that were granted and not sent.
+func (b *budget) giveBack(n int) {
+	if b.limit > 0 {
+		b.used.Add(int64(-n))
+	}
 }

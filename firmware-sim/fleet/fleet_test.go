@@ -226,7 +226,7 @@ func TestShareOfAcknowledgedDevices(t *testing.T) {
 	for _, share := range []float64{0, 0.25, 0.5, 0.9, 1} {
 		n := 0
 		for i := range 1000 {
-			if (&Acks{Share: share}).policy(i, DefaultWindow) != nil {
+			if (&Acks{Share: share}).asks(i) {
 				n++
 			}
 		}
@@ -253,7 +253,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"too many devices", Config{Target: udp, Devices: maxDevices + 1}},
 		{"negative rate", Config{Target: udp, Rate: -1}},
 		{"negative backfill", Config{Target: udp, Backfill: -time.Second}},
-		{"format that devices do not send", Config{Target: Target{UDP: "127.0.0.1:7700", Format: wire.FormatSenML}}},
+		{"format that devices do not send", Config{Target: Target{UDP: "127.0.0.1:7700", Format: wire.FormatGraphite}}},
 	}
 	for _, tt := range tests {
 		if _, err := New(tt.cfg); !errors.Is(err, ErrInvalidConfig) {

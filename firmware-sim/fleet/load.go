@@ -41,7 +41,7 @@ type LoadConfig struct {
 }
 
 func (c *LoadConfig) validate() error {
-	if err := c.Target.validate(); err != nil {
+	if err := c.Target.validate(UDP, TCP); err != nil {
 		return err
 	}
 	switch {
@@ -90,7 +90,7 @@ func NewLoad(cfg LoadConfig) (*Load, error) {
 	l := &Load{cfg: cfg, budget: budget{limit: cfg.Count}}
 	for i := range cfg.Sockets {
 		s := &loadStream{load: l, number: i}
-		s.network, s.address = cfg.route(i)
+		s.route = cfg.route(i)
 		l.streams = append(l.streams, s)
 	}
 	for i := range cfg.Devices {

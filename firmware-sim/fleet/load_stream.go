@@ -25,12 +25,12 @@ type loadDevice struct {
 // loadStream sends the readings of some devices over one socket. Its fields
 // belong to the goroutine of run.
 type loadStream struct {
-	load             *Load
-	number           int
-	network, address string
-	devices          []loadDevice
-	turn             int  // whose report is next
-	ended            bool // the budget is used up
+	load    *Load
+	number  int
+	route   route
+	devices []loadDevice
+	turn    int  // whose report is next
+	ended   bool // the budget is used up
 
 	fields []wire.Field // of the present report: not encoded yet
 	buf    []wire.Field
@@ -50,7 +50,7 @@ const (
 )
 
 func (s *loadStream) run(ctx context.Context, start time.Time) error {
-	conn, err := s.load.cfg.Dial(ctx, s.network, s.address)
+	conn, err := s.load.cfg.Dial(ctx, string(s.route.transport), s.route.address)
 	if err != nil {
 		return err
 	}
@@ -58,11 +58,11 @@ func (s *loadStream) run(ctx context.Context, start time.Time) error {
 	defer stop()
 	defer conn.Close() //nolint:errcheck // what was written has been reported
 	write := s.streamWriter(conn)
-	if s.network == "udp" {
+	if s.route.transport == UDP {
 		write = s.datagramWriter(conn)
 	}
 	err = s.send(ctx, start, write)
-	if err == nil && s.network == "tcp" {
+	if err == nil && s.route.transport == TCP {
 		err = drain(conn)
 	}
 	if ctx.Err() != nil {
@@ -118,7 +118,7 @@ func (s *loadStream) send(ctx context.Context, start time.Time, write func() err
 // returns how many readings they are. The last payload may go beyond the limit.
 func (s *loadStream) fill(limit int, now device.Time) int {
 	s.arena, s.ends = s.arena[:0], s.ends[:0]
-	stream := s.network == "tcp"
+	stream := s.route.transport == TCP
 	pack := s.load.cfg.Pack
 	if stream {
 		pack = 1

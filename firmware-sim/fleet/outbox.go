@@ -76,6 +76,9 @@ func (o *outbox) room() bool {
 	return len(o.waiting) < o.policy.window && o.next-o.oldest < maxAhead
 }
 
+// idle reports whether no message waits.
+func (o *outbox) idle() bool { return len(o.waiting) == 0 }
+
 // add remembers a message that is sent for the first time. It keeps payload.
 func (o *outbox) add(seq uint64, payload []byte, now time.Time) {
 	u := &unacked{seq: seq, ticket: o.next, payload: payload, sent: now, due: now.Add(o.wait())}
@@ -200,6 +203,22 @@ func (o *outbox) nextDue() (time.Time, bool) {
 		heap.Pop(&o.queue)
 	}
 	return time.Time{}, false
+}
+
+// postpone lets a message wait until the moment at, before it is sent again.
+func (o *outbox) postpone(u *unacked, at time.Time) {
+	u.due = at
+	heap.Push(&o.queue, deadline{at, u})
+}
+
+// find returns a waiting message that has what it needs; nil when none has.
+func (o *outbox) find(has func(payload []byte) bool) *unacked {
+	for _, u := range o.waiting {
+		if has(u.payload) {
+			return u
+		}
+	}
+	return nil
 }
 
 // again makes every waiting message due at once: the connection is a new one.

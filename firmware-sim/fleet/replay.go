@@ -33,8 +33,8 @@ const (
 // ReplayConfig says how the readings of a file are sent. Only one address of
 // Target is needed; the zero value of everything else is its default.
 type ReplayConfig struct {
-	// Target has a UDP or a TCP address, not both: all devices of the file share
-	// one socket, so that its order is kept.
+	// Target has one address, of UDP, TCP, TLS, CoAP or HTTP: all devices of the file
+	// share one socket, so that its order is kept, and have no secrets.
 	Target
 	// Acks.Share above 0 asks for the acknowledgement of every message.
 	Acks Acks
@@ -44,8 +44,8 @@ type ReplayConfig struct {
 	// MaxGap, when positive, shortens pauses in the file to that long, before
 	// Speed.
 	MaxGap time.Duration
-	// Rate bounds the readings in a second. 0 means DefaultReplayRate over UDP
-	// without acknowledgements, and no bound otherwise.
+	// Rate bounds the readings in a second. 0 means DefaultReplayRate over UDP and
+	// CoAP without acknowledgements, and no bound otherwise.
 	Rate float64
 	// Shift is added to all times. ToNow makes it so that the first reading is
 	// one of now.
@@ -65,15 +65,17 @@ type ReplayConfig struct {
 }
 
 func (c *ReplayConfig) validate() error {
-	if err := c.Target.validate(); err != nil {
+	if err := c.Target.validate(UDP, TCP, TLS, CoAP, HTTP); err != nil {
 		return err
 	}
 	if err := c.Acks.validate(); err != nil {
 		return err
 	}
 	switch {
-	case c.UDP != "" && c.TCP != "":
-		return fmt.Errorf("%w: a file is sent over UDP or TCP, not both", ErrInvalidConfig)
+	case len(c.routes()) > 1:
+		return fmt.Errorf("%w: a file is sent over one transport", ErrInvalidConfig)
+	case c.Format != 0 && !carriesMore(c.Format):
+		return fmt.Errorf("%w: a file is not sent as %v, which loses kinds and times", ErrInvalidConfig, c.Format)
 	case !isRate(c.Speed) || !isRate(c.Rate) || c.MaxGap < 0 || c.Jitter < 0:
 		return fmt.Errorf("%w: negative speed, rate, gap or jitter", ErrInvalidConfig)
 	case !isChance(c.Loss) || !isChance(c.Duplicate) || !isChance(c.Reorder):
@@ -100,33 +102,36 @@ func NewReplay(cfg ReplayConfig, file io.Reader) (*Replay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fleet: read file: %w", err)
 	}
-	if cfg.Acks.Share > 0 {
-		cfg.Acks.Share = 1
+	var policy *ackPolicy
+	switch {
+	case cfg.Acks.Share == 0:
+	case cfg.CoAP != "":
+		policy = cfg.Acks.coapPolicy(0)
+	default:
+		policy = cfg.Acks.policy(DefaultReplayWindow)
 	}
-	policy := cfg.Acks.policy(0, DefaultReplayWindow)
 	if policy != nil && cfg.UDP != "" {
 		policy.shortest, policy.overtaken = replayShortestWait, replayOvertaken
 		if cfg.Jitter > 0 {
 			policy.overtaken = replayOvertakenByJitter
 		}
 	}
-	if cfg.Rate == 0 && cfg.UDP != "" && policy == nil {
+	if cfg.Rate == 0 && (cfg.UDP != "" || cfg.CoAP != "") && policy == nil {
 		cfg.Rate = DefaultReplayRate
 	}
 	r := &Replay{}
-	rng := rand.New(rand.NewPCG(cfg.Seed, 0))
 	r.sender = &sender{
-		target: &cfg.Target, stats: &r.stats, rng: rng, strict: true,
+		target: &cfg.Target, stats: &r.stats, rng: rand.New(rand.NewPCG(cfg.Seed, 0)), strict: true,
 		source: &replaySource{
 			cfg: &cfg, records: records, stats: &r.stats, numbered: cfg.Seq || policy != nil,
 			devices: make(map[string]*replayDevice), metrics: make(map[string][]byte),
 		},
 		link: link{
 			impairment: impairment{loss: cfg.Loss, duplicate: cfg.Duplicate, reorder: cfg.Reorder, jitter: cfg.Jitter},
-			rng:        rng, stats: &r.stats,
+			rng:        rand.New(rand.NewPCG(cfg.Seed, 1)), stats: &r.stats,
 		},
 	}
-	r.sender.network, r.sender.address = cfg.route(0)
+	r.sender.route = cfg.route(0)
 	if policy != nil {
 		r.sender.outbox = newOutbox(*policy)
 	}

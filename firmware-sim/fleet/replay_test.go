@@ -80,6 +80,42 @@ func TestReplayKeepsKindsAndTimes(t *testing.T) {
 	}
 }
 
+// TestReplayOverTransports holds that a file arrives whole over each transport that it
+// may take.
+func TestReplayOverTransports(t *testing.T) {
+	t.Parallel()
+	var file strings.Builder
+	file.WriteString(header)
+	for i := range 100 {
+		file.WriteString(row(fmt.Sprint("d", i%3), "x", i, fmt.Sprint(i)) + "\n")
+	}
+	for _, over := range transports {
+		t.Run(string(over), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				srv := newServer(t, ack)
+				r, err := NewReplay(ReplayConfig{Target: srv.targetOver(over), Acks: Acks{Share: 1, Window: 4}}, strings.NewReader(file.String()))
+				if over.keyed() {
+					if !errors.Is(err, ErrInvalidConfig) {
+						t.Errorf("a session is of one device: error %v", err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if got := r.Report(); got.Acknowledged != 100 || got.Errors > 0 || len(srv.heard) != 100 {
+					t.Errorf("%d readings were heard, report %+v", len(srv.heard), got)
+				}
+			})
+		})
+	}
+}
+
 func TestReplayGroups(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 500)

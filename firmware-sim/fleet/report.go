@@ -12,7 +12,8 @@ type Report struct {
 	// Elapsed is how long the run has lasted.
 	Elapsed time.Duration `json:"elapsed_ns"`
 	// Readings, Messages and Bytes were sent; retransmissions and duplicates
-	// count as bytes only.
+	// count as bytes only. Bytes are those of datagrams, and of the payloads in
+	// streams and requests of HTTP.
 	Readings int64 `json:"readings"`
 	Messages int64 `json:"messages"`
 	Bytes    int64 `json:"bytes"`
@@ -30,7 +31,10 @@ type Report struct {
 	Duplicated int64 `json:"duplicated_on_purpose"`
 	Reordered  int64 `json:"reordered_on_purpose"`
 	Reboots    int64 `json:"reboots"`
-	Reconnects int64 `json:"reconnects"`
+	// Commands were carried out, FailedCommands of them in vain.
+	Commands       int64 `json:"commands"`
+	FailedCommands int64 `json:"failed_commands"`
+	Reconnects     int64 `json:"reconnects"`
 	// Missed reports were due while the device could not send.
 	Missed int64 `json:"missed"`
 	// Errors counts failed sends, unreadable answers and, in a replay, lines
@@ -67,6 +71,7 @@ type stats struct {
 	retransmitted               atomic.Int64
 	lost, duplicated, reordered atomic.Int64
 	reboots, reconnects, missed atomic.Int64
+	commands, failedCommands    atomic.Int64
 	errors                      atomic.Int64
 	connected                   atomic.Int64 // connections that could be opened
 	latencies                   latencies
@@ -124,6 +129,7 @@ func (s *stats) report() Report {
 		AskedForAck: s.asked.Load(), Acknowledged: s.acked.Load(), Unacknowledged: s.unacked.Load(),
 		Refused: maps.Clone(s.refused), Retransmitted: s.retransmitted.Load(),
 		Lost: s.lost.Load(), Duplicated: s.duplicated.Load(), Reordered: s.reordered.Load(),
+		Commands: s.commands.Load(), FailedCommands: s.failedCommands.Load(),
 		Reboots: s.reboots.Load(), Reconnects: s.reconnects.Load(), Missed: s.missed.Load(),
 		Errors: s.errors.Load(), FirstErrors: append([]string(nil), s.firstErrors...),
 		P50: q[0], P90: q[1], P99: q[2], Max: time.Duration(s.latencies.longest.Load()) * time.Microsecond,

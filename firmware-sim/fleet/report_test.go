@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -58,13 +59,13 @@ func TestAnswers(t *testing.T) {
 		want answer
 		ok   bool
 	}{
-		{`{"ack":7}`, answer{seq: 7, hasSeq: true, acked: true}, true},
-		{"{\"ack\":0}\r\n", answer{hasSeq: true, acked: true}, true},
-		{`{"ack":18446744073709551615}`, answer{seq: 1<<64 - 1, hasSeq: true, acked: true}, true},
-		{`{"ack":null}`, answer{acked: true}, true},
-		{`{"error":"syntax","seq":7}`, answer{seq: 7, hasSeq: true, reason: "syntax"}, true},
-		{`{"error":"too_long"}`, answer{reason: "too_long"}, true},
-		{`{"ack":7,"hint":{"a":[1]}}`, answer{seq: 7, hasSeq: true, acked: true}, true},
+		{`{"ack":7}`, answer{verdict: acked, seq: 7, hasSeq: true}, true},
+		{"{\"ack\":0}\r\n", answer{verdict: acked, hasSeq: true}, true},
+		{`{"ack":18446744073709551615}`, answer{verdict: acked, seq: 1<<64 - 1, hasSeq: true}, true},
+		{`{"ack":null}`, answer{verdict: acked}, true},
+		{`{"error":"syntax","seq":7}`, answer{verdict: refused, seq: 7, hasSeq: true, reason: "syntax"}, true},
+		{`{"error":"too_long"}`, answer{verdict: refused, reason: "too_long"}, true},
+		{`{"ack":7,"hint":{"a":[1]}}`, answer{verdict: acked, seq: 7, hasSeq: true}, true},
 		{`{"ack":-1}`, answer{}, false},
 		{`{"ack":1.5}`, answer{}, false},
 		{`{"ack":"7"}`, answer{}, false},
@@ -75,7 +76,7 @@ func TestAnswers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got, err := parseAnswer([]byte(tt.in))
-		if got != tt.want || (err == nil) != tt.ok {
+		if !reflect.DeepEqual(got, tt.want) || (err == nil) != tt.ok {
 			t.Errorf("%q: %+v, error %v", tt.in, got, err)
 		}
 	}
@@ -90,11 +91,11 @@ func FuzzAnswers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a, err := parseAnswer(b)
 		switch {
-		case err != nil && a != (answer{}):
+		case err != nil && !reflect.DeepEqual(a, answer{}):
 			t.Errorf("%q: %+v beside an error", b, a)
 		case err != nil && len(err.Error()) > 1000:
 			t.Errorf("an error of %d bytes", len(err.Error()))
-		case a.acked && a.reason != "":
+		case err == nil && a.verdict != acked && a.verdict != refused, a.verdict == acked && a.reason != "":
 			t.Errorf("%q: %+v", b, a)
 		}
 	})

@@ -1,17 +1,16 @@
 package fleet
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/naru-telemetry/naru/device"
 )
 
 // source says what a sender sends.
@@ -23,30 +22,36 @@ type source interface {
 	restarted()
 }
 
-// sender delivers the messages of one source over one socket: it waits for their
-// moment, sends them through the link, and again until they are acknowledged. Its
+// sender delivers the messages of one source over one connection at a time: it waits
+// for their moment, sends them, and again until they are acknowledged. Its
 // fields belong to the goroutine of run.
 type sender struct {
-	target           *Target
-	network, address string
-	source           source
-	stats            *stats
-	outbox           *outbox // nil: nothing is acknowledged
-	link             link
-	rng              *rand.Rand
-	reboot           time.Duration // mean time between reboots; 0: none
+	target *Target
+	route  route
+	id     device.ID // empty when the source has many devices
+	secret Secret
+	source source
+	stats  *stats
+	outbox *outbox // nil: nothing is acknowledged
+	// firmware carries out commands; nil: none are obeyed.
+	firmware *firmware
+	observes bool // over CoAP it wants to hear of commands as they come
+	link     link
+	rng      *rand.Rand
+	reboot   time.Duration // mean time between reboots; 0: none
 	// strict ends the run when a connection breaks and nothing is acknowledged,
 	// because what was under way may be lost.
 	strict bool
 
-	conn     net.Conn
-	out      []byte // bytes of a stream that are not written yet
+	carrier  carrier   // of the present connection
+	unheard  time.Time // first transmission since its last answer; zero: none
 	scratch  []byte
 	pending  message
 	due      time.Time // of pending
 	ready    bool      // pending is set
 	ended    bool      // the source has no more
 	rebootAt time.Time
+	stopping bool // a command wants a reboot when nothing waits for an answer
 }
 
 // Waits before a connection is opened again, doubling from the first to the
@@ -73,7 +78,6 @@ var errReboot = errors.New("device reboots")
 // more, or ctx is done; both are no error.
 func (s *sender) run(ctx context.Context) error {
 	defer s.abandon()
-	s.link.write = s.write
 	s.planReboot(time.Now())
 	for retry := firstRetry; ; {
 		began := time.Now()
@@ -121,6 +125,10 @@ func upTo(rng *rand.Rand, d time.Duration) time.Duration {
 }
 
 func (s *sender) planReboot(now time.Time) {
+	s.rebootAt, s.stopping = time.Time{}, false
+	if s.firmware != nil {
+		s.firmware.restarted(now)
+	}
 	if s.reboot > 0 {
 		s.rebootAt = now.Add(time.Duration(s.rng.ExpFloat64() * float64(s.reboot)))
 	}
@@ -136,34 +144,55 @@ func (s *sender) restart() {
 }
 
 func (s *sender) abandon() {
-	if s.outbox != nil {
-		s.stats.unacked.Add(int64(s.outbox.clear()))
+	if s.outbox == nil {
+		return
 	}
+	if u := s.outbox.waiting[observation]; u != nil {
+		s.outbox.remove(u)
+	}
+	s.stats.unacked.Add(int64(s.outbox.clear()))
 }
 
 // connect opens a connection and works on it. It returns nil when all is done.
-func (s *sender) connect(ctx context.Context) error {
-	conn, err := s.target.Dial(ctx, s.network, s.address)
+func (s *sender) connect(ctx context.Context) (err error) {
+	c, err := s.open(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", s.route, err)
 	}
 	s.stats.connected.Add(1)
-	s.conn, s.out = conn, s.out[:0]
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	s.carrier, s.unheard = c.carrier, time.Time{}
+	stop := context.AfterFunc(ctx, func() { c.end(false) })
 	defer stop()
 	var reader sync.WaitGroup
 	defer reader.Wait()
-	defer conn.Close() //nolint:errcheck // nothing is waiting in it
+	defer func() { c.end(errors.Is(err, errReboot)) }()
 	answers, broken, done := make(chan answer, 64), make(chan error, 1), make(chan struct{})
 	defer close(done)
-	reader.Go(func() { broken <- s.listen(conn, answers, done) })
+	reader.Go(func() { broken <- s.listen(c, answers, done) })
 	if s.outbox != nil {
 		s.outbox.again(time.Now())
+	}
+	if err := s.observe(time.Now()); err != nil {
+		return err
 	}
 	if err := s.work(ctx, answers, broken); err != nil {
 		return err
 	}
-	return s.finish(ctx, broken)
+	return s.finish(ctx, answers, broken)
+}
+
+// observe asks a server of CoAP to tell of commands as they come.
+func (s *sender) observe(now time.Time) error {
+	c, ok := s.carrier.(*coap)
+	if !ok || !s.observes {
+		return nil
+	}
+	if u := s.outbox.waiting[observation]; u != nil {
+		s.outbox.remove(u)
+	}
+	framed := c.observe()
+	s.outbox.add(observation, framed, now)
+	return s.transmit(framed, observation, now)
 }
 
 // work sends what is due and takes answers until all is done.
@@ -171,7 +200,9 @@ func (s *sender) work(ctx context.Context, answers <-chan answer, broken <-chan 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		s.takeAnswers(answers)
+		if err := s.takeAnswers(answers); err != nil {
+			return err
+		}
 		wake, busy, err := s.step(time.Now())
 		switch {
 		case err != nil:
@@ -179,8 +210,10 @@ func (s *sender) work(ctx context.Context, answers <-chan answer, broken <-chan 
 		case busy:
 			continue
 		}
-		if err := s.flush(); err != nil {
-			return err
+		if f, ok := s.carrier.(flusher); ok {
+			if err := f.flush(); err != nil {
+				return err
+			}
 		}
 		if wake.IsZero() {
 			return nil
@@ -190,24 +223,31 @@ func (s *sender) work(ctx context.Context, answers <-chan answer, broken <-chan 
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-broken:
-			s.takeAnswers(answers)
-			return fmt.Errorf("%s %s: %w", s.network, s.address, err)
+			if bad := s.takeAnswers(answers); bad != nil {
+				return bad
+			}
+			return fmt.Errorf("%s: %w", s.route, err)
 		case a := <-answers:
-			s.answered(a, time.Now())
+			if err := s.answered(a, time.Now()); err != nil {
+				return err
+			}
 		case <-timer.C:
 		}
 	}
 }
 
-func (s *sender) takeAnswers(answers <-chan answer) {
+func (s *sender) takeAnswers(answers <-chan answer) error {
 	for range cap(answers) {
 		select {
 		case a := <-answers:
-			s.answered(a, time.Now())
+			if err := s.answered(a, time.Now()); err != nil {
+				return err
+			}
 		default:
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // step does one thing that is due. It returns busy when there may be another, or
@@ -222,7 +262,10 @@ func (s *sender) step(now time.Time) (wake time.Time, busy bool, err error) {
 		s.due, s.ready = s.source.next(&s.pending, now)
 		s.ended = !s.ready
 	}
-	room := s.outbox == nil || s.outbox.room()
+	room := s.outbox == nil || s.outbox.room() && !s.stopping
+	if s.stopping && s.outbox.idle() {
+		return wake, false, errReboot
+	}
 	if s.ready && room {
 		if !s.due.After(now) {
 			s.ready = false
@@ -261,149 +304,92 @@ func (s *sender) step(now time.Time) (wake time.Time, busy bool, err error) {
 func (s *sender) sendNew(now time.Time) error {
 	m := &s.pending
 	m.ack = s.outbox != nil
-	s.scratch = appendPayload(s.scratch[:0], m, s.network == "tcp")
+	if s.firmware != nil {
+		s.firmware.report(m)
+	}
+	s.scratch = s.carrier.frame(s.scratch[:0], m)
 	s.stats.messages.Add(1)
 	s.stats.readings.Add(int64(len(m.fields)))
 	if m.ack {
 		s.stats.asked.Add(1)
 		s.outbox.add(m.seq, bytes.Clone(s.scratch), now)
 	}
-	return s.transmit(s.scratch, now)
+	return s.transmit(s.scratch, m.seq, now)
+}
+
+// transmit sends what frame has made, and notes since when nothing was answered.
+func (s *sender) transmit(framed []byte, seq uint64, now time.Time) error {
+	if s.unheard.IsZero() {
+		s.unheard = now
+	}
+	return s.carrier.send(framed, seq)
 }
 
 func (s *sender) sendAgain(u *unacked, givenUp bool, now time.Time) error {
-	if givenUp {
+	if s.route.transport.keyed() && !s.unheard.IsZero() && now.Sub(s.unheard) > deafAfter {
+		return errDeaf
+	}
+	switch {
+	case u.seq == observation:
+		if givenUp {
+			return nil
+		}
+	case givenUp:
 		s.stats.unacked.Add(1)
 		return nil
+	default:
+		s.stats.retransmitted.Add(1)
 	}
-	s.stats.retransmitted.Add(1)
-	return s.transmit(u.payload, now)
+	return s.transmit(u.payload, u.seq, now)
 }
 
-// transmit passes a payload on: to the link, which may spoil it, or into the
-// stream, which does not.
-func (s *sender) transmit(payload []byte, now time.Time) error {
-	if s.network == "udp" {
-		return s.link.send(payload, now)
-	}
-	return s.write(payload)
-}
-
-// write puts a datagram on the network, or bytes into the stream's buffer. Only
-// a broken stream is an error: a datagram that cannot leave is one more lost.
-func (s *sender) write(payload []byte) error {
-	s.stats.bytes.Add(int64(len(payload)))
-	if s.network == "udp" {
-		if _, err := s.conn.Write(payload); err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			s.stats.fail(err)
-		}
+// finish ends a carrier so that the server takes all that was sent.
+func (s *sender) finish(ctx context.Context, answers <-chan answer, broken <-chan error) error {
+	f, ok := s.carrier.(finisher)
+	if !ok {
 		return nil
 	}
-	s.out = append(s.out, payload...)
-	if len(s.out) < streamBuffer {
-		return nil
-	}
-	return s.flush()
-}
-
-func (s *sender) flush() error {
-	if len(s.out) == 0 {
-		return nil
-	}
-	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	_, err := s.conn.Write(s.out)
-	s.out = s.out[:0]
-	return err
-}
-
-// finish ends a stream so that the server reads all of it: our end is closed
-// first, and then the server's is awaited.
-func (s *sender) finish(ctx context.Context, broken <-chan error) error {
-	half, ok := s.conn.(interface{ CloseWrite() error })
-	if !ok || s.network != "tcp" {
-		return nil
-	}
-	if err := half.CloseWrite(); err != nil {
+	if follows, err := f.finish(); err != nil || !follows {
 		return err
 	}
 	timer := time.NewTimer(closeTimeout)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case err := <-broken:
-		if !errors.Is(err, io.EOF) {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			return nil
+		case a := <-answers:
+			if err := s.answered(a, time.Now()); err != nil {
+				return err
+			}
+		case err := <-broken:
+			if errors.Is(err, io.EOF) {
+				return s.takeAnswers(answers)
+			}
 			return err
 		}
-	}
-	return nil
-}
-
-// answered takes an answer of the server.
-func (s *sender) answered(a answer, now time.Time) {
-	if !a.acked {
-		s.stats.refuse(a.reason)
-	}
-	if s.outbox == nil || !a.hasSeq || a.reason == overloaded {
-		return
-	}
-	u := s.outbox.settle(a.seq, now)
-	if u == nil {
-		return // answered before
-	}
-	if a.acked {
-		s.stats.acked.Add(1)
-		s.stats.latencies.add(now.Sub(u.sent))
 	}
 }
 
 // listen reads answers until the connection ends, and returns why it did. It
-// runs beside everything else and touches conn, answers and stats only.
-func (s *sender) listen(conn net.Conn, answers chan<- answer, done <-chan struct{}) error {
-	receive := lines(conn)
-	if s.network == "udp" {
-		receive = datagrams(conn)
-	}
+// runs beside everything else and touches c, answers and stats only.
+func (s *sender) listen(c carrier, answers chan<- answer, done <-chan struct{}) error {
 	for {
-		text, err := receive()
-		if err != nil {
-			return err
-		}
-		a, err := parseAnswer(text)
-		if err != nil {
+		a, err := c.receive()
+		var bad *badAnswer
+		switch {
+		case errors.As(err, &bad):
 			s.stats.fail(err)
 			continue
+		case err != nil:
+			return err
 		}
 		select {
 		case answers <- a:
 		case <-done:
 			return nil
-		}
-	}
-}
-
-// lines returns a function that reads the next line of a stream; it is valid
-// until the next call.
-func lines(conn net.Conn) func() ([]byte, error) {
-	in := bufio.NewReaderSize(conn, maxAnswer)
-	return func() ([]byte, error) { return in.ReadSlice('\n') }
-}
-
-// datagrams does the same for a connected UDP socket. That nobody listens at the
-// moment is not its end.
-func datagrams(conn net.Conn) func() ([]byte, error) {
-	buf := make([]byte, maxAnswer)
-	return func() ([]byte, error) {
-		for {
-			n, err := conn.Read(buf)
-			if !errors.Is(err, syscall.ECONNREFUSED) {
-				return buf[:n], err
-			}
 		}
 	}
 }

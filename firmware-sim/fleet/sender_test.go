@@ -37,11 +37,11 @@ func (s *script) next(m *message, _ time.Time) (time.Time, bool) {
 
 func (s *script) restarted() { s.seq = 0 }
 
-func newSender(srv *server, network string, acks bool, at ...time.Duration) *sender {
+func newSender(srv *server, over Transport, acks bool, at ...time.Duration) *sender {
 	target := srv.target()
 	rng := rand.New(rand.NewPCG(1, 1))
 	s := &sender{
-		target: &target, network: network, address: "server:1", stats: &stats{}, rng: rng,
+		target: &target, route: route{over, "server:1"}, stats: &stats{}, rng: rng,
 		source: &script{start: srv.start, at: at},
 	}
 	s.link = link{rng: rng, stats: s.stats}
@@ -139,7 +139,7 @@ func TestSenderRetransmits(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				srv := newServer(t, tt.answer)
-				s := newSender(srv, "udp", true, tt.at...)
+				s := newSender(srv, UDP, true, tt.at...)
 				if err := s.run(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -175,7 +175,7 @@ func TestSenderConnectsAgain(t *testing.T) {
 			}
 			return nil
 		}
-		s := newSender(srv, "tcp", true, 0, sec, 2*sec)
+		s := newSender(srv, TCP, true, 0, sec, 2*sec)
 		if err := s.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestSenderWithoutServer(t *testing.T) {
 		refused := errors.New("refused")
 		srv := newServer(t, ack)
 		srv.refuse = func(int) error { return refused }
-		if err := newSender(srv, "tcp", true, 0).run(t.Context()); !errors.Is(err, refused) {
+		if err := newSender(srv, TCP, true, 0).run(t.Context()); !errors.Is(err, refused) {
 			t.Errorf("error %v, want %v", err, refused)
 		}
 	})
@@ -210,7 +210,7 @@ func TestStrictSender(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			srv := newServer(t, nil)
 			srv.hangupAfter = 1
-			s := newSender(srv, "tcp", false, 0, sec, 2*sec)
+			s := newSender(srv, TCP, false, 0, sec, 2*sec)
 			s.strict = strict
 			if err := s.run(t.Context()); (err != nil) != strict {
 				t.Errorf("strict %t: error %v", strict, err)
@@ -221,7 +221,7 @@ func TestStrictSender(t *testing.T) {
 
 func TestSenderStopsAtOnce(t *testing.T) {
 	t.Parallel()
-	for _, network := range []string{"udp", "tcp"} {
+	for _, network := range []Transport{UDP, TCP} {
 		synctest.Test(t, func(t *testing.T) {
 			srv := newServer(t, nil)
 			s := newSender(srv, network, true, 0, sec, 2*sec, 3*sec, 100*sec)
@@ -248,7 +248,7 @@ func TestSenderReboots(t *testing.T) {
 			at[i] = time.Duration(i) * sec
 		}
 		srv := newServer(t, ack)
-		s := newSender(srv, "udp", true, at...)
+		s := newSender(srv, UDP, true, at...)
 		s.reboot = 20 * sec
 		if err := s.run(t.Context()); err != nil {
 			t.Fatal(err)

@@ -30,6 +30,9 @@ type server struct {
 	payloads []arrival
 	heard    []heard
 	seen     map[uint64]int
+	proved   []string // what devices have proved themselves with
+	outcomes []string // of commands, as they came
+	last     net.Conn // that was opened last
 }
 
 const hangup = "hang up"
@@ -48,7 +51,8 @@ func ack(seq uint64, _ int) string { return string(wire.AppendAck(nil, seq, true
 
 func (s *server) target() Target { return Target{UDP: "server:1", Dial: s.dial} }
 
-func (s *server) dial(_ context.Context, network, _ string) (net.Conn, error) {
+// dial connects to the part of the server that the host is named after.
+func (s *server) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dials++
@@ -58,7 +62,22 @@ func (s *server) dial(_ context.Context, network, _ string) (net.Conn, error) {
 		}
 	}
 	client, end := net.Pipe()
-	go s.serve(end, network == "tcp")
+	s.last = end
+	host, _, _ := net.SplitHostPort(address)
+	switch Transport(host) { //nolint:exhaustive // the others are plain
+	case TLS:
+		go s.serveTLS(ctx, end)
+	case DTLS:
+		go s.serveDTLS(end, s.serve)
+	case CoAP:
+		go s.serveCoAP(end)
+	case CoAPS:
+		go s.serveDTLS(end, func(conn net.Conn, _ bool) { s.serveCoAP(conn) })
+	case HTTP:
+		go s.serveHTTP(end)
+	default:
+		go s.serve(end, network == "tcp")
+	}
 	return client, nil
 }
 
@@ -70,12 +89,12 @@ func (s *server) serve(conn net.Conn, stream bool) {
 	for got := 1; ; got++ {
 		n, err := conn.Read(buf)
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
+			if !ended(err) {
 				s.t.Error(err)
 			}
 			return
 		}
-		for _, a := range s.take(buf[:n], stream) {
+		for _, a := range s.take(buf[:n], stream, false) {
 			if a == hangup {
 				return
 			}
@@ -89,8 +108,9 @@ func (s *server) serve(conn net.Conn, stream bool) {
 	}
 }
 
-// take notes a payload and returns the answers to it.
-func (s *server) take(payload []byte, stream bool) (answers []string) {
+// take notes a payload and returns the answers to it: to each message that asks for
+// one, or to all.
+func (s *server) take(payload []byte, stream, all bool) (answers []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.payloads = append(s.payloads, arrival{time.Since(s.start), string(payload)})
@@ -105,7 +125,13 @@ func (s *server) take(payload []byte, stream bool) (answers []string) {
 		if m.HasSeq {
 			s.seen[m.Seq]++
 		}
-		if m.Ack && s.answer != nil {
+		if len(m.Token) > 0 {
+			s.proved = append(s.proved, "token "+string(m.Token))
+		}
+		if m.Outcome.Command != 0 {
+			s.outcomes = append(s.outcomes, m.Outcome.String())
+		}
+		if (m.Ack || all) && s.answer != nil {
 			if a := s.answer(m.Seq, s.seen[m.Seq]); a != "" {
 				answers = append(answers, a)
 			}
@@ -113,6 +139,11 @@ func (s *server) take(payload []byte, stream bool) (answers []string) {
 	}
 	s.heard = append(s.heard, decode(s.t, payload, stream)...)
 	return answers
+}
+
+// ended reports whether a connection ended as connections do.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed)
 }
 
 // times returns when payloads came.

@@ -138,6 +138,7 @@ func TestReplay(t *testing.T) {
 		}
 		// Numbers 0 to 200: the Finished and 13 of the readings have come.
 		f := w.d.Sessions()[0]
+		t.Logf("%d records taken, %d replays counted", f.Records, f.Repeated)
 		if f.Records != uint64(1+len(want)) || f.Lost != 201-f.Records || f.Late != 6 || f.Repeated != 10 || f.Forged != 0 {
 			t.Errorf("%+v", f)
 		}
@@ -227,6 +228,7 @@ func TestGarbage(t *testing.T) {
 			w.inject(address(i), b)
 		}
 		synctest.Wait()
+		t.Logf("%d goroutines after 10,000 datagrams, %d before", runtime.NumGoroutine(), before)
 		if n := runtime.NumGoroutine(); n > before {
 			t.Errorf("%d goroutines, %d before", n, before)
 		}
@@ -276,6 +278,7 @@ func TestHelloFlood(t *testing.T) {
 				}
 				w.hook(nil, nil)
 				st, n := w.d.Stats(), int(forged.Load())
+				t.Logf("%d forged: %d handshakes, %d pushed out or turned away", n, st.Handshakes, st.Evicted)
 				if st.Handshakes > maxShakes || n > 2*maxShakes && st.Evicted < int64(n)-maxShakes-10 {
 					t.Errorf("%+v after %d forged", st, n)
 				}

@@ -55,8 +55,8 @@ func (l *lane) datagram(ctx context.Context, from netip.AddrPort, b []byte) erro
 			l.d.stray(from, r, s != nil)
 			continue
 		}
-		if r.epoch == epoch {
-			k.hold(r)
+		if r.epoch == epoch && !k.hold(r) {
+			l.d.strays.Add(1)
 		}
 		if r.epoch == 0 || r.kind == typeHandshake {
 			forShake = append(forShake, r.whole...)

@@ -30,7 +30,7 @@ const (
 	// maxShakes bounds the handshakes that are under way, some 30 KiB each. Beyond,
 	// the oldest ends of a stranger, whose address has no session and who has not
 	// returned the cookie: a flood of forged addresses pushes out itself.
-	maxShakes = 512
+	maxShakes = 320
 	// maxBeginning bounds the handshakes of strangers that have not been given their
 	// cookie yet, so that a flood leaves processors to everybody else. Who is turned
 	// away gets in when he asks again: forged addresses do not.
@@ -76,13 +76,14 @@ type DTLS struct {
 	Keys func(identity []byte) []Key
 	// Used is told which key a device has come in with; nil means nobody.
 	Used func(id device.ID, k Key)
-	// Certificates are the server's. With none, suites with certificates are not
-	// spoken. Devices must then have one that ClientCAs vouch for, with their id as
-	// DNS name or common name.
-	Certificates []tls.Certificate
-	ClientCAs    *x509.CertPool
-	// Certified decides about the device of a valid certificate; nil takes all.
-	Certified func(id device.ID, leaf *x509.Certificate) bool
+	// Certificate returns the server's; it is asked in each handshake. nil: suites
+	// with certificates are not spoken. A device that has no key must then have one
+	// that ClientCAs vouch for, with its id as DNS name or common name.
+	Certificate func() (*tls.Certificate, error)
+	ClientCAs   *x509.CertPool
+	// Certified decides about the device of a valid certificate, and of a session that
+	// one has begun; nil takes all.
+	Certified func(id device.ID) bool
 	// Store keeps the sessions; nil means that they end with the program.
 	Store SessionStore
 	// Refuse is told of devices that did not get in; nil means nobody.

@@ -120,7 +120,7 @@ func BenchmarkRecord(b *testing.B) {
 	for _, cs := range pskSuites {
 		b.Run(cs.name, func(b *testing.B) {
 			d := &DTLS{}
-			p := ingest.New(ingest.Config{Sink: new(counting)})
+			p := ingest.New(ingest.Config{Sink: new(counting), Rates: unbounded})
 			end := d.open(nil, nil, func(netip.AddrPort, []byte) {})
 			defer end()
 			s, err := newSession(address(1), deviceID, cs, make([]byte, cs.keyLength()), time.Now())
@@ -338,3 +338,6 @@ func BenchmarkHelloFlood(b *testing.B) {
 		s.stop()
 	}
 }
+
+// unbounded are rates that one device of a benchmark cannot exceed.
+var unbounded = ingest.Rates{Readings: 500_000_000, AddressReadings: 500_000_000}

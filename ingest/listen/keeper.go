@@ -87,11 +87,14 @@ func restoreNamed(name string, saved []byte, now time.Time) (*session, error) {
 // welcome reports whether a session that was kept may go on.
 func (d *DTLS) welcome(s *session, now time.Time) bool {
 	idle, over := s.idle(now)
-	if over || idle >= orDefault(d.Idle, DefaultSessionIdle) {
-		return false
-	}
+	return !over && idle < orDefault(d.Idle, DefaultSessionIdle) && d.entitled(s)
+}
+
+// entitled reports whether the device of a session may still come in the way that it
+// has.
+func (d *DTLS) entitled(s *session) bool {
 	if s.certificate {
-		return len(d.Certificates) > 0
+		return d.Certificate != nil && (d.Certified == nil || d.Certified(s.device))
 	}
 	return d.Keys != nil && len(d.Keys([]byte(s.device))) > 0
 }

@@ -84,6 +84,7 @@ func appendHead(dst []byte, kind byte, epoch uint16, seq uint64, n int) []byte {
 type hello struct {
 	random []byte // 32 bytes
 	suites []byte // 2 bytes each
+	whole  bool   // suites are all that there are
 }
 
 // Handshake messages have a header of their own: type, length u24, message_seq
@@ -91,7 +92,7 @@ type hello struct {
 const messageHead = 12
 
 // parseHello reads a ClientHello that may begin a handshake: the first message
-// of a client, in one piece or the first of several; suites may then be short.
+// of a client, in one piece or the first of several.
 func parseHello(r record) (h hello, ok bool) {
 	b := r.body
 	if r.kind != typeHandshake || r.epoch != 0 || len(b) < messageHead+2+32+1 || b[0] != clientHello ||
@@ -107,7 +108,8 @@ func parseHello(r record) (h hello, ok bool) {
 		b = b[1+int(b[0]):]
 	}
 	if len(b) >= 2 {
-		h.suites = b[2:min(len(b), 2+int(binary.BigEndian.Uint16(b)))]
+		n := 2 + int(binary.BigEndian.Uint16(b))
+		h.suites, h.whole = b[2:min(len(b), n)], len(b) >= n
 	}
 	return h, true
 }

@@ -394,6 +394,28 @@ func TestForget(t *testing.T) {
 	})
 }
 
+// TestRevokedMeanwhile: a device whose key is taken away while it shakes hands has no
+// session in the end.
+func TestRevokedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		w := newAir(t, &DTLS{Store: &keptSessions{}, Keys: func(identity []byte) []Key {
+			if asked++; asked > 1 {
+				return nil
+			}
+			return oneDevice()(identity)
+		}})
+		_, _ = w.tryDial(t, at, client(deviceID, deviceKey)) // the device may have been content
+		synctest.Wait()
+		if st := w.d.Stats(); w.session(at) != nil || st.Shaken != 0 || st.Failed != 1 {
+			t.Errorf("%+v", st)
+		}
+		if d := cmp.Diff([]string{"handshake: handshake: the device has lost its credential meanwhile (0)"}, w.refused.all()); d != "" {
+			t.Error("refused (-want +got):\n", d)
+		}
+	})
+}
+
 // TestAnswerToAnother: an answer to a device whose address is another's by now
 // goes to nobody.
 func TestAnswerToAnother(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -56,15 +57,16 @@ type shake struct {
 	full      bool // nothing is held any more: the session has taken over
 }
 
-// hold keeps a record for the session to come.
-func (k *shake) hold(r record) {
+// hold keeps a record for the session to come, and reports whether there was room.
+func (k *shake) hold(r record) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.full || len(k.held) >= maxHeld || k.heldBytes+len(r.whole) > maxHeldBytes || !k.conn.returned() {
-		return
+		return false
 	}
 	k.held = append(k.held, append([]byte(nil), r.whole...))
 	k.heldBytes += len(r.whole)
+	return true
 }
 
 // release returns what was held, and holds nothing any more.
@@ -81,6 +83,8 @@ var (
 	errEvicted  = errors.New("too many handshakes are under way")
 	errReplaced = errors.New("the device has begun another handshake")
 	errSlow     = errors.New("it was not finished in time")
+
+	errUnwelcome = errors.New("the device has lost its credential meanwhile")
 )
 
 // listener watches pion's log for the one thing it tells nobody else: that a
@@ -122,22 +126,27 @@ func (k *shake) Write(line []byte) (int, error) {
 }
 
 // config returns pion's configuration for a handshake. The client's order of
-// suites counts; one that offers suites with a key never gets one with
-// certificates, which it may offer too without having any.
-func (d *DTLS) config(k *shake, h hello) *dtls.Config {
+// suites counts; one that offers suites with a key, or whose suites are not all
+// known, never gets one with certificates, which it may offer too without having
+// any. Nobody gets one with certificates without showing his.
+func (d *DTLS) config(k *shake, h hello) (*dtls.Config, error) {
 	c := &dtls.Config{
 		LoggerFactory:        listener{k.cancel, new(sync.Once)},
 		KeyLogWriter:         k,
 		ExtendedMasterSecret: dtls.RequestExtendedMasterSecret,
 	}
-	if len(d.Certificates) == 0 || d.Keys != nil && (len(h.suites) == 0 || h.offers(pskSuites)) {
+	if d.Certificate == nil || d.Keys != nil && (!h.whole || h.offers(pskSuites)) {
 		c.PSK = func(identity []byte) ([]byte, error) { return d.secret(k, identity) }
 		c.PSKIdentityHint = []byte(identityHint)
 		c.CustomCipherSuites = chachaSuites
 		c.CipherSuites = builtIn(pskSuites)
-		return c
+		return c, nil
 	}
-	c.Certificates = d.Certificates
+	certificate, err := d.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	c.Certificates = []tls.Certificate{*certificate}
 	c.ClientAuth, c.ClientCAs = dtls.RequireAndVerifyClientCert, d.ClientCAs
 	c.CipherSuites = builtIn(certificateSuites)
 	c.VerifyPeerCertificate = func(_ [][]byte, chains [][]*x509.Certificate) error {
@@ -145,13 +154,13 @@ func (d *DTLS) config(k *shake, h hello) *dtls.Config {
 			return errNoDevice
 		}
 		id, err := certificateDevice(chains[0][0])
-		if err == nil && d.Certified != nil && !d.Certified(id, chains[0][0]) {
+		if err == nil && d.Certified != nil && !d.Certified(id) {
 			err = fmt.Errorf("device %q may not come in", id)
 		}
 		k.certified = id
 		return err
 	}
-	return c
+	return c, nil
 }
 
 // builtIn returns the suites that pion has itself.
@@ -243,7 +252,11 @@ func (t *turns) done(k *shake, ok bool) {
 func (d *DTLS) shakeHands(ctx context.Context, k *shake, h hello) {
 	ctx, cancel := context.WithTimeoutCause(ctx, shakeTimeout, errSlow)
 	defer cancel()
-	conn, err := dtls.ServerWithContext(ctx, k.conn, d.config(k, h))
+	var conn *dtls.Conn
+	config, err := d.config(k, h)
+	if err == nil {
+		conn, err = dtls.ServerWithContext(ctx, k.conn, config)
+	}
 	if err == nil {
 		err = d.establish(ctx, k, k.conn.mute())
 		_ = conn.Close() // it only ends goroutines
@@ -288,7 +301,7 @@ func (d *DTLS) tell(k *shake, err error) {
 	var why string
 	switch {
 	case !errors.Is(err, errWrongKey):
-		why = fmt.Sprintf("handshake: %v", err)
+		why = bounded(fmt.Sprintf("handshake: %v", err))
 	case len(k.keys) > 1:
 		why = fmt.Sprintf("wrong key for device %q: number %d of %d was tried, the next attempt tries another", k.identity, k.key+1, len(k.keys))
 	case len(k.keys) == 1:
@@ -300,6 +313,14 @@ func (d *DTLS) tell(k *shake, err error) {
 		d.Refuse(ingest.Peer{Addr: k.conn.to, Transport: dtlsTransport}, ingest.Handshake, why, nil)
 	}
 	d.quiet.warn(d.Logger, k.conn.to, why)
+}
+
+// maxWhy bounds the words about a handshake that failed, in bytes; they may quote
+// the peer's certificate.
+const maxWhy = 200
+
+func bounded(why string) string {
+	return strings.ToValidUTF8(why[:min(len(why), maxWhy)], "")
 }
 
 // warnEvery bounds the lines in the log about failed handshakes; what is left out
@@ -352,6 +373,11 @@ func (d *DTLS) establish(ctx context.Context, k *shake, out sent) error {
 	}
 	if err := d.install(s, k); err != nil {
 		return err
+	}
+	// Who has lost his credential during the handshake: Forget has found no session.
+	if !d.entitled(s) {
+		d.Forget(id)
+		return errUnwelcome
 	}
 	var records []byte
 	for _, b := range k.release() {

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,9 +33,6 @@ const (
 	// handshake is over: some certificates and their chains, where crypto/tls would
 	// gather 256 KiB.
 	maxTLSShakeBytes = 32 << 10
-	// maxTLSWhy bounds the words about a handshake that failed; they may quote the
-	// peer's certificate.
-	maxTLSWhy = 200
 )
 
 const tlsTransport = "tls"
@@ -204,8 +200,7 @@ func (t *TCP) secure(ctx context.Context, s *stream, hello []byte) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		why := "TLS handshake: " + err.Error()
-		why = strings.ToValidUTF8(why[:min(len(why), maxTLSWhy)], "")
+		why := bounded("TLS handshake: " + err.Error())
 		t.TLS.quiet.warn(t.TLS.Logger, s.peer.Addr, why)
 		// What there is to say TLS has said, as an alert.
 		return &cutOff{reason: ingest.Handshake, detail: why, answer: []byte{}}

@@ -106,6 +106,11 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 		close(done)
 		<-watching
 	}()
+	return u.receive(ctx, conn, h, secured)
+}
+
+// receive hands datagrams to the session that they belong to until ctx is done.
+func (u *UDP) receive(ctx context.Context, conn *net.UDPConn, h Handler, secured *lane) error {
 	r := newBatchReader(conn)
 	rest := newRest()
 	failed := 0

@@ -78,7 +78,7 @@ func (d *Decoder) nextAccepted() bool {
 	}
 	if f := d.msg.Format; f != 0 && !d.Accept.Has(f) {
 		d.msg.Fields = d.msg.Fields[:0]
-		d.err = &SyntaxError{Format: f, Line: d.line, Byte: 1, Msg: "this is " + f.String() + ", and what is taken here is " + d.Accept.String()}
+		d.err = &SyntaxError{Format: f, Line: d.line, Byte: 1, At: 1, Msg: "this is " + f.String() + ", and what is taken here is " + d.Accept.String()}
 	}
 	return true
 }
@@ -209,10 +209,10 @@ func (d *Decoder) advance(f Format, pos int) {
 	d.pos = pos
 }
 
-// fail records why the message at pos cannot be read. Lines are counted from
+// fail records why the message at pos, where its Raw begins, cannot be read. Lines are counted from
 // pos, so that the cost is that of the message, not of the payload.
 func (d *Decoder) fail(f Format, at int, msg string) {
-	e := &SyntaxError{Format: f, Line: d.line, Byte: at + 1, Msg: msg}
+	e := &SyntaxError{Format: f, Line: d.line, Byte: at + 1, At: max(at-d.pos, 0) + 1, Msg: msg}
 	if !f.binary() {
 		passed := d.buf[d.pos:at]
 		if i := bytes.LastIndexByte(passed, '\n'); i >= 0 {

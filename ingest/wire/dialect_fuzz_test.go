@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -75,12 +77,12 @@ func FuzzGzip(f *testing.F) {
 	fuzzDialect(f, FormatsOf(FormatGzip, FormatLine), string(packed(f, []byte("m v=1\na:1|c"))), string(packed(f, packed(f, nil))))
 }
 
-// inputs is how many random inputs a family gets.
-func inputs() int {
-	if n, err := strconv.Atoi(os.Getenv("NARU_TEST_INPUTS")); err == nil {
-		return n
+// inputs is how many random inputs a family gets: n, unless the environment says.
+func inputs(n int) int {
+	if set, err := strconv.Atoi(os.Getenv("NARU_TEST_INPUTS")); err == nil {
+		return set
 	}
-	return 5_000
+	return n
 }
 
 // source makes what sane devices send: names that begin with a letter, finite
@@ -166,6 +168,13 @@ var families = []struct {
 	{"senml", FormatsOf(FormatSenML), func(s source) string {
 		return `[{"bn":"urn:dev:` + s.name() + `:","n":"` + s.name() + `","v":` + s.pick("1", "2.5") + `},{"n":"` + s.name() + `","vb":true}]`
 	}},
+	{"senml-cbor", FormatsOf(FormatSenMLCBOR), func(s source) string {
+		text := func(t string) string { return string([]byte{0x60 | byte(len(t))}) + t } // of less than 24 bytes
+		record := func() string {
+			return "\xa2\x00" + text(s.name()) + "\x02" + s.pick("\x05", "\xf9\x3c\x00", "\x38\x63")
+		}
+		return "\x82\xa3\x21" + text(s.name()+":") + record()[1:] + record()
+	}},
 	{"cbor", FormatsOf(FormatCBOR), func(s source) string {
 		m := Message{Device: []byte(s.name())}
 		for range 1 + s.IntN(4) {
@@ -199,14 +208,30 @@ var families = []struct {
 		}
 		return s.name() + sep + s.number() + sep + s.number()
 	}},
-	{"topic", FormatsOf(FormatTopic, FormatTasmota, FormatZigbee2MQTT), func(s source) string {
-		return s.pick("tele/", "zigbee2mqtt/", "home/x/") + s.name() + "/" + s.name() + s.pick(" ", " = ") + s.pick(s.object(), s.number())
+	{"topic", FormatsOf(FormatTopic), func(s source) string {
+		return s.pick("home/", "a/x/", "/") + s.name() + "/" + s.name() + s.pick(" ", " = ") + s.pick(s.object(), s.number(), "true")
+	}},
+	{"tasmota", FormatsOf(FormatTasmota), func(s source) string {
+		sensor := `{"Time":"2024-02-24T22:20:38",` + s.object()[1:]
+		topic := s.pick("tele/"+s.name()+"/", s.name()+"/tele/", "house/tele/"+s.name()+"/")
+		return s.pick(sensor, topic+s.pick("SENSOR ", "STATE = ")+sensor, "stat/"+s.name()+"/POWER "+s.pick("ON", "OFF"),
+			"<134>1 2024-02-24T22:20:38.378000+01:00 "+s.name()+" tasmota - - -MQT: "+topic+"SENSOR = "+sensor,
+			"<134>"+s.name()+" ESP-RSL: SENSOR = "+sensor)
+	}},
+	{"zigbee2mqtt", FormatsOf(FormatZigbee2MQTT), func(s source) string {
+		return "zigbee2mqtt/" + s.name() + s.pick("", " "+s.name(), "/"+s.name()) + s.pick(" "+s.object(), "/"+s.name()+" "+s.number())
 	}},
 	{"shelly", FormatsOf(FormatShelly), func(s source) string {
 		return `{"src":"` + s.name() + `","dst":"x","method":"NotifyStatus","params":{"ts":` + s.clock() + `.5,"switch:0":{"id":0,"apower":` + s.pick("1", "2.5") + `}}}`
 	}},
-	{"syslog", FormatsOf(FormatSyslog, FormatRTL433), func(s source) string {
-		return `<165>1 2026-11-26T07:28:14Z vm ` + s.pick("rtl_433", "x") + ` - - - {"model":"` + s.name() + `","id":` + strconv.Itoa(s.IntN(1000)) + `,"temperature_C":1.5}`
+	{"rtl_433", FormatsOf(FormatRTL433), func(s source) string {
+		found := `"model":"` + s.name() + `","id":` + strconv.Itoa(s.IntN(1000)) + `,"temperature_C":` + s.pick("1.5", "-2") + `}`
+		timed := `{"time":"2026-11-26 07:28:14` + s.pick("", ".123") + `",` + found
+		return s.pick(timed, "<165>1 2026-11-26T07:28:14Z vm rtl_433 - - - "+s.pick(timed, "{"+found))
+	}},
+	{"syslog", FormatsOf(FormatSyslog), func(s source) string {
+		return s.pick("<30>1 2026-11-26T07:28:14Z vm x - - - ", "<7>1 - vm x 5 m [a b=\"c\"] ", "<134>vm ", "<30>Jan  2 10:00:00 vm ") +
+			`{"` + s.name() + `":` + s.number() + `}`
 	}},
 	{"esphome", FormatsOf(FormatESPHome), func(s source) string {
 		name := s.name()
@@ -229,6 +254,20 @@ var families = []struct {
 		}
 		return packet
 	}},
+	{"gzip", FormatsOf(FormatStatsD), func(s source) string {
+		lines := ""
+		for range 1 + s.IntN(3) {
+			lines += s.path() + ":1|c\n"
+		}
+		return stored(lines)
+	}},
+}
+
+// stored is text in the frame of gzip, as it is: one block that is not packed.
+func stored(text string) string {
+	b := append([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x01"), byte(len(text)), byte(len(text)>>8), ^byte(len(text)), ^byte(len(text)>>8))
+	b = binary.LittleEndian.AppendUint32(append(b, text...), crc32.ChecksumIEEE([]byte(text)))
+	return string(binary.LittleEndian.AppendUint32(b, uint32(len(text))))
 }
 
 func (s source) pickValue() Value {
@@ -244,7 +283,7 @@ func TestNoMisdetection(t *testing.T) {
 			s := source{rand.New(rand.NewPCG(1, uint64(i)))} //nolint:gosec // Reproducible is what it must be.
 			var d Decoder
 			native := Decoder{Accept: Native}
-			for range inputs() {
+			for range inputs(5_000) {
 				in := family.make(s)
 				d.Reset([]byte(in), false)
 				for n := 0; d.Next() || n == 0; n++ {
@@ -269,23 +308,27 @@ func TestNoMisdetection(t *testing.T) {
 	}
 }
 
-// TestNoPanic decodes inputs of every family that have been cut, joined and
-// damaged at random.
+// TestNoPanic decodes inputs of each family that have been joined with others, cut
+// and damaged at random.
 func TestNoPanic(t *testing.T) {
-	s := source{rand.New(rand.NewPCG(2, 2))} //nolint:gosec // Reproducible is what it must be.
-	var d Decoder
-	for range inputs() {
-		var in []byte
-		for range 1 + s.IntN(3) {
-			in = append(in, families[s.IntN(len(families))].make(s)...)
-			in = append(in, s.pick("", "\n", " ", "\x00")...)
-		}
-		for range s.IntN(4) {
-			in[s.IntN(len(in))] = byte(s.Uint32())
-		}
-		in = in[s.IntN(2)*s.IntN(len(in)):]
-		for _, lines := range []bool{false, true} {
-			checkDecoder(t, &d, in, lines)
-		}
+	for i, family := range families {
+		t.Run(family.name, func(t *testing.T) {
+			s := source{rand.New(rand.NewPCG(2, uint64(i)))} //nolint:gosec // Reproducible is what it must be.
+			var d Decoder
+			for range inputs(300) {
+				in := []byte(family.make(s))
+				for range s.IntN(3) {
+					in = append(in, s.pick("", "\n", " ", "\x00")...)
+					in = append(in, families[s.IntN(len(families))].make(s)...)
+				}
+				for range s.IntN(4) {
+					in[s.IntN(len(in))] = byte(s.Uint32())
+				}
+				in = in[s.IntN(2)*s.IntN(len(in)):]
+				for _, lines := range []bool{false, true} {
+					checkDecoder(t, &d, in, lines)
+				}
+			}
+		})
 	}
 }

@@ -90,7 +90,26 @@ func checkDecoder(t *testing.T, d *Decoder, in []byte, lines bool) {
 		}
 		if err != nil {
 			checkError(t, err, in)
+			checkPlace(t, err, m.Raw)
 		}
+	}
+}
+
+// checkPlace holds the place within Raw against the byte within its line.
+func checkPlace(t *testing.T, err error, raw []byte) {
+	t.Helper()
+	var e *SyntaxError
+	switch {
+	case !errors.As(err, &e):
+		return
+	case e.At < 1:
+		t.Fatalf("%+v has no place in %q", e, raw)
+	case e.Format.binary() || e.At > len(raw)+1:
+		return
+	}
+	line := bytes.LastIndexByte(raw[:e.At-1], '\n')
+	if line >= 0 && e.At-1-line != e.Byte || line < 0 && e.At > e.Byte {
+		t.Fatalf("%+v is another place in %q", e, raw)
 	}
 }
 

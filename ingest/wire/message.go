@@ -107,6 +107,7 @@ type SyntaxError struct {
 	Fault  Fault
 	Line   int // from 1; the lines of CBOR items do not count
 	Byte   int // from 1, within the line; within the payload in a binary format
+	At     int // from 1, counted from the beginning of the message's Raw, and maybe behind it; 0 where there is none
 	Msg    string
 }
 

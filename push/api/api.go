@@ -49,6 +49,7 @@ type Refused struct {
 	Error     string
 	Payload   []byte // as much as was kept
 	Size      int    // of the whole payload, in bytes
+	At        int    // byte of Payload that is to blame, from 1; 0: not known
 }
 
 // About describes the gateway to its own page.
@@ -59,6 +60,7 @@ type About struct {
 	UDP       int      `json:"udp"`       // ports; 0 when there is no such listener
 	TCP       int      `json:"tcp"`
 	HTTP      int      `json:"http"`
+	HTTPS     bool     `json:"https,omitempty"` // HTTP is over TLS
 	// Storage is absent where nobody asks the store.
 	Storage *Storage `json:"storage,omitempty"`
 }
@@ -106,6 +108,7 @@ type Config struct {
 type API struct {
 	cfg       Config
 	mux       *http.ServeMux
+	patterns  []string // of mux, but for the last resort
 	work      work
 	imports   chan struct{} // one for each that runs
 	snapshots snapshots
@@ -132,13 +135,13 @@ func New(cfg Config) *API {
 		"/api/v1/stats":          a.stats,
 		"/api/v1/backup":         a.backup,
 	} {
-		a.mux.HandleFunc(path, get(handle))
+		a.handle(path, get(handle))
 	}
-	a.mux.HandleFunc("/api/v1/import", a.importRows)
-	a.mux.HandleFunc("/api/v1/write", a.writeHandler(sayNaru))
+	a.handle("/api/v1/import", a.importRows)
+	a.handle("/api/v1/write", a.writeHandler(sayNaru))
 	a.handleInflux()
-	a.mux.HandleFunc("GET /api/v1/backup/{id}/{name}", a.backupFile)
-	a.mux.HandleFunc("DELETE /api/v1/backup/{id}", a.endBackup)
+	a.handle("GET /api/v1/backup/{id}/{name}", a.backupFile)
+	a.handle("DELETE /api/v1/backup/{id}", a.endBackup)
 	a.routeRegistry()
 	a.routeCommands()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -146,6 +149,14 @@ func New(cfg Config) *API {
 	})
 	return a
 }
+
+func (a *API) handle(pattern string, h http.HandlerFunc) {
+	a.mux.HandleFunc(pattern, h)
+	a.patterns = append(a.patterns, pattern)
+}
+
+// Patterns returns the patterns of all that the API serves, as of http.ServeMux.
+func (a *API) Patterns() []string { return a.patterns }
 
 // Close ends imports, which are answered with what was taken, backups, and writes
 // whose body is not whole; what is being written is waited for. It comes before the store stops committing.
@@ -235,10 +246,12 @@ func (a *API) describe(i device.Info) deviceJSON {
 	}
 }
 
-func (a *API) devices(w http.ResponseWriter, _ *http.Request) {
-	out := []deviceJSON{}
+func (a *API) devices(w http.ResponseWriter, r *http.Request) {
+	out, limit := []deviceJSON{}, push.ViewerOf(r).Limit
 	for _, i := range a.cfg.Catalog.Devices() {
-		out = append(out, a.describe(i))
+		if limit.MatchDevice(i.ID) {
+			out = append(out, a.describe(i))
+		}
 	}
 	reply(w, map[string]any{"devices": out})
 }
@@ -250,7 +263,7 @@ func (a *API) device(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	info, ok := a.cfg.Catalog.Device(id)
-	if !ok {
+	if !ok || !push.ViewerOf(r).Limit.MatchDevice(id) {
 		push.Refuse(w, http.StatusNotFound, "no such device: "+string(id))
 		return
 	}
@@ -299,6 +312,7 @@ type refusedJSON struct {
 	Payload       string `json:"payload,omitempty"`
 	PayloadBase64 string `json:"payload_base64,omitempty"`
 	Size          int    `json:"size"`
+	At            int    `json:"at,omitempty"`
 }
 
 func (a *API) refused(w http.ResponseWriter, _ *http.Request) {
@@ -306,7 +320,7 @@ func (a *API) refused(w http.ResponseWriter, _ *http.Request) {
 	for _, r := range a.cfg.Refused() {
 		j := refusedJSON{
 			Time: millis(r.Time), Remote: r.Remote, Transport: r.Transport, Format: r.Format,
-			Reason: r.Reason, Error: strings.ToValidUTF8(r.Error, "\ufffd"), Size: r.Size,
+			Reason: r.Reason, Error: strings.ToValidUTF8(r.Error, "\ufffd"), Size: r.Size, At: r.At,
 		}
 		if isText(r.Payload) {
 			j.Payload = string(r.Payload)

@@ -172,7 +172,7 @@ func config(s *store, log io.Writer) Config {
 			return []Refused{
 				{
 					Time: device.TimeOf(now), Remote: "192.168.1.20:5000", Transport: "udp", Format: "line protocol",
-					Reason: "syntax", Error: "a \xff b", Payload: []byte("temp=\t\"x\"\n"), Size: 10,
+					Reason: "syntax", Error: "a \xff b", Payload: []byte("temp=\t\"x\"\n"), Size: 10, At: 6,
 				},
 				{Time: 1, Remote: "r", Transport: "tcp", Reason: "binary", Payload: []byte{0xa1, 0, 'x'}, Size: 3},
 				{Remote: "r", Transport: "udp", Reason: "cut", Payload: []byte("é\xc3"), Size: 100},

@@ -56,9 +56,9 @@ func DescribeCommand(c *device.Command) Command {
 }
 
 func (a *API) routeCommands() {
-	a.mux.HandleFunc("GET /api/v1/devices/{id}/commands", a.commands)
-	a.mux.HandleFunc("POST /api/v1/devices/{id}/commands", a.sendCommand)
-	a.mux.HandleFunc("DELETE /api/v1/devices/{id}/commands/{n}", a.cancelCommand)
+	a.handle("GET /api/v1/devices/{id}/commands", a.commands)
+	a.handle("POST /api/v1/devices/{id}/commands", a.sendCommand)
+	a.handle("DELETE /api/v1/devices/{id}/commands/{n}", a.cancelCommand)
 }
 
 // knownDevice returns the device of the path, or answers that there is none.
@@ -159,7 +159,7 @@ func parseOrder(r *http.Request) (device.Order, error) {
 	if json.Unmarshal(b, &body) != nil {
 		return device.Order{}, errors.New(`want {"name":"…","value":…,"ttl":"1h"}`)
 	}
-	o := device.Order{Name: body.Name, Value: body.Value, Life: device.DefaultCommandLife, By: r.RemoteAddr}
+	o := device.Order{Name: body.Name, Value: body.Value, Life: device.DefaultCommandLife, By: push.By(r)}
 	if body.TTL != nil {
 		if o.Life, err = parseLife(body.TTL); err != nil {
 			return device.Order{}, err

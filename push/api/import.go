@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/naru-telemetry/naru/push"
 )
 
 const (
@@ -91,6 +93,9 @@ func (a *API) importRows(w http.ResponseWriter, r *http.Request) {
 	status := a.importStatus(ctx, body, err, &done)
 	if status != http.StatusOK {
 		closeUnread(w)
+	}
+	if done.Readings > 0 {
+		a.cfg.Logger.Info("readings were imported", "readings", done.Readings, "refused", done.Total, "by", push.By(r))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

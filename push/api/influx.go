@@ -21,19 +21,16 @@ const (
 	maxStatements = 100
 )
 
-// InfluxPaths returns the paths of InfluxDB's API: those that want access, and
-// those that are open to everybody and tell nothing.
-func InfluxPaths() (guarded, open []string) {
-	return []string{"/write", "/query", "/api/v2/"}, []string{"/ping", "/health"}
-}
+// InfluxPaths returns the paths of InfluxDB's API that are not below /api/.
+func InfluxPaths() []string { return []string{"/write", "/query", "/ping", "/health"} }
 
 func (a *API) handleInflux() {
-	a.mux.HandleFunc("/write", influx1(a.writeHandler(sayInflux1)))
-	a.mux.HandleFunc("/query", influx1(a.query))
-	a.mux.HandleFunc("/ping", influx1(ping))
-	a.mux.HandleFunc("/health", get(a.health))
-	a.mux.HandleFunc("/api/v2/write", a.writeHandler(sayInflux2))
-	a.mux.HandleFunc("/api/v2/", func(w http.ResponseWriter, _ *http.Request) {
+	a.handle("/write", influx1(a.writeHandler(sayInflux1)))
+	a.handle("/query", influx1(a.query))
+	a.handle("/ping", influx1(ping))
+	a.handle("/health", get(a.health))
+	a.handle("/api/v2/write", a.writeHandler(sayInflux2))
+	a.handle("/api/v2/", func(w http.ResponseWriter, _ *http.Request) {
 		closeUnread(w)
 		sayInflux2(w, &verdict{status: http.StatusNotFound, msg: "no such resource; there is /api/v2/write"})
 	})

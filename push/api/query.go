@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/push"
 )
 
 // parseQuery reads device, metric, from, to, limit and order. Its errors are for
@@ -23,6 +24,7 @@ func parseQuery(r *http.Request, now time.Time) (device.Query, error) {
 	if q.Selector, err = device.NewSelector(v["device"], v["metric"]); err != nil {
 		return device.Query{}, err
 	}
+	q.Selector = q.Selector.Within(push.ViewerOf(r).Limit)
 	if q.From, err = ParseTime(v.Get("from"), now); err != nil {
 		return device.Query{}, errors.New("from: " + err.Error())
 	}

@@ -78,8 +78,8 @@ type changeBody struct {
 }
 
 func (a *API) routeRegistry() {
-	a.mux.HandleFunc("GET /api/v1/registry", a.registrations)
-	a.mux.HandleFunc("GET /api/v1/registry/{id}", a.registration)
+	a.handle("GET /api/v1/registry", a.registrations)
+	a.handle("GET /api/v1/registry/{id}", a.registration)
 	for pattern, act := range map[string]device.Act{
 		"POST /api/v1/registry":              device.Register,
 		"PATCH /api/v1/registry/{id}":        device.Rename,
@@ -88,7 +88,7 @@ func (a *API) routeRegistry() {
 		"POST /api/v1/registry/{id}/rotate":  device.Rotate,
 		"POST /api/v1/registry/{id}/revoke":  device.Revoke,
 	} {
-		a.mux.HandleFunc(pattern, a.change(act))
+		a.handle(pattern, a.change(act))
 	}
 }
 
@@ -187,7 +187,7 @@ func parseChange(act device.Act, r *http.Request) (device.Change, error) {
 	if len(b) > 0 && json.Unmarshal(b, &body) != nil {
 		return device.Change{}, errors.New(`want {"id":"…","name":"…","psk":true,"token":true}`)
 	}
-	c := device.Change{Act: act, ID: device.ID(r.PathValue("id")), PSK: body.PSK, Token: body.Token, By: r.RemoteAddr}
+	c := device.Change{Act: act, ID: device.ID(r.PathValue("id")), PSK: body.PSK, Token: body.Token, By: push.By(r)}
 	if act == device.Register && body.ID != nil {
 		c.ID = *body.ID
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push"
 )
 
@@ -55,7 +56,8 @@ type Writer interface {
 // Payload is what a client writes. Body is the Writer's only while it writes.
 type Payload struct {
 	From      netip.AddrPort
-	Precision string // of times, as InfluxDB names it; empty: as their size tells
+	Limit     device.Selector // of the devices that the client may write
+	Precision string          // of times, as InfluxDB names it; empty: as their size tells
 	Body      []byte
 }
 
@@ -237,7 +239,7 @@ func (a *API) writePayload(b *writtenBody, r *http.Request, from netip.AddrPort)
 	if isCBORType(r.Header.Get("Content-Type")) && len(b.text) > 0 && b.text[0] < 0x80 {
 		return a.refuseWrite(from, http.StatusBadRequest, refusedSyntax, "the Content-Type says CBOR, and the body does not begin with a map or an array")
 	}
-	done, err := a.cfg.Writer.Write(b.ctx, Payload{From: from, Precision: r.URL.Query().Get("precision"), Body: b.text})
+	done, err := a.cfg.Writer.Write(b.ctx, Payload{From: from, Limit: push.ViewerOf(r).Limit, Precision: r.URL.Query().Get("precision"), Body: b.text})
 	bad, isBad := errors.AsType[*InputError](err)
 	switch {
 	case isBad:

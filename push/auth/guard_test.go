@@ -6,11 +6,34 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 const token = "correcthorsebattery"
+
+var sessionKey = []byte("a key of sessions, 32 bytes long")
+
+// guard returns a guard whose sessions have a known key.
+func guard(tb testing.TB, cfg Config) *Guard {
+	tb.Helper()
+	cfg.SessionKey = sessionKey
+	g, err := New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return g
+}
+
+// loggedIn returns the cookie of a browser that has logged in with the first
+// token, as its header.
+func loggedIn(tb testing.TB) string {
+	tb.Helper()
+	g := guard(tb, Config{Token: token})
+	c := g.sessions.cookie(g.holders.withHash(hashOf(token), 0).grant, time.Now(), false)
+	return c.Name + "=" + c.Value
+}
 
 // ask sends a request through a guard. The handler behind it answers with the
 // address that it sees.
@@ -25,7 +48,7 @@ func ask(t *testing.T, cfg Config, method, target, remote string, header http.He
 		r.Header[name] = values
 	}
 	w := httptest.NewRecorder()
-	New(cfg).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	guard(t, cfg).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("saw " + r.URL.String() + " " + r.RequestURI))
 	})).ServeHTTP(w, r)
 	resp := w.Result()
@@ -105,6 +128,8 @@ func TestFromHere(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
+	session := loggedIn(t)
+	cookieName, _, _ := strings.Cut(session, "=")
 	for _, c := range []struct {
 		name   string
 		query  string
@@ -116,7 +141,7 @@ func TestToken(t *testing.T) {
 		{"bearer, another case", "", http.Header{"Authorization": {"bEARER  " + token + " "}}, 200},
 		{"token, as InfluxDB's clients say", "", http.Header{"Authorization": {"Token " + token}}, 200},
 		{"query", "?token=" + token, nil, 200},
-		{"cookie", "", http.Header{"Cookie": {"a=b; " + cookieName + "=" + token}}, 200},
+		{"cookie", "", http.Header{"Cookie": {"a=b; " + session}, "Origin": {"http://example.com"}}, 200},
 		{"basic beside the query", "?token=" + token, http.Header{"Authorization": {"Basic Og=="}}, 200},
 		{"wrong", "", http.Header{"Authorization": {"Bearer x" + token}}, 401},
 		{"another case", "?token=" + strings.ToUpper(token), nil, 401},
@@ -125,8 +150,10 @@ func TestToken(t *testing.T) {
 		{"basic", "", http.Header{"Authorization": {"Basic " + token}}, 401},
 		{"without scheme", "", http.Header{"Authorization": {token}}, 401},
 		{"wrong header before right query", "?token=" + token, http.Header{"Authorization": {"Bearer x"}}, 401},
-		{"wrong query before right cookie", "?token=x", http.Header{"Cookie": {cookieName + "=" + token}}, 401},
-		{"wrong cookie", "", http.Header{"Cookie": {cookieName + "=x"}}, 401},
+		{"wrong query before right cookie", "?token=x", http.Header{"Cookie": {session}}, 401},
+		{"the token as a cookie", "", http.Header{"Cookie": {cookieName + "=" + token}}, 401},
+		{"wrong cookie before a right one", "", http.Header{"Cookie": {cookieName + "=x; " + session}, "Sec-Fetch-Site": {"same-origin"}}, 200},
+		{"wrong cookie", "", http.Header{"Cookie": {session + "x"}}, 401},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 			resp := ask(t, Config{Token: token}, method, "/api/v1/live"+c.query, "192.168.1.5:5000", c.header)
@@ -161,16 +188,17 @@ func TestAccessLink(t *testing.T) {
 		target, accept string
 		want           int
 		location       string
+		path           string // of the cookie; empty: what the browser sees
 	}{
-		{"/?token=" + token, "text/html", 303, "./"},
-		{"/?token=" + token + "&device=a%20b", "text/html,*/*", 303, "./?device=a+b"},
-		{"/naru/?x=1&token=" + token, "text/html", 303, "./?x=1"},
-		{"/naru/page?token=" + token, "text/html", 303, "./page"},
-		{"/a%3Fb%0d%0aX:y?token=" + token, "text/html", 303, "./a%3Fb%0d%0aX:y"},
-		{"/http://evil.com?token=" + token, "text/html", 303, "./evil.com"},
-		{"//evil.com?token=" + token, "text/html", 303, "./evil.com"},
-		{"/?token=" + token, "application/json", 200, ""},
-		{"/?token=wrong", "text/html", 401, ""},
+		{"/?token=" + token, "text/html", 303, "./", ""},
+		{"/?token=" + token + "&device=a%20b", "text/html,*/*", 303, "./?device=a+b", ""},
+		{"/naru/?x=1&token=" + token, "text/html", 303, "./?x=1", "/"},
+		{"/naru/page?token=" + token, "text/html", 303, "./page", "/"},
+		{"/a%3Fb%0d%0aX:y?token=" + token, "text/html", 303, "./a%3Fb%0d%0aX:y", ""},
+		{"/http://evil.com?token=" + token, "text/html", 303, "./evil.com", "/"},
+		{"//evil.com?token=" + token, "text/html", 303, "./evil.com", "/"},
+		{"/?token=" + token, "application/json", 200, "", ""},
+		{"/?token=wrong", "text/html", 401, "", ""},
 	} {
 		resp := ask(t, Config{Token: token}, http.MethodGet, "http://gw:7780"+c.target, "192.168.1.5:5000", http.Header{"Accept": {c.accept}})
 		if resp.StatusCode != c.want || resp.Header.Get("Location") != c.location {
@@ -183,9 +211,14 @@ func TestAccessLink(t *testing.T) {
 			}
 			continue
 		}
-		if len(cookies) != 1 || cookies[0].Name != cookieName || cookies[0].Value != token || !cookies[0].HttpOnly ||
-			cookies[0].SameSite != http.SameSiteLaxMode || cookies[0].Path != "/" || cookies[0].Secure {
+		if len(cookies) != 1 || strings.Contains(cookies[0].String(), token) || !cookies[0].HttpOnly ||
+			cookies[0].SameSite != http.SameSiteLaxMode || cookies[0].Path != c.path || cookies[0].Secure {
 			t.Errorf("%s: cookies %v", c.target, cookies)
+			continue
+		}
+		again := ask(t, Config{Token: token}, http.MethodGet, "/", "192.168.1.5:5000", http.Header{"Cookie": {cookies[0].Name + "=" + cookies[0].Value}})
+		if again.StatusCode != 200 {
+			t.Errorf("%s: the cookie opens nothing: %s", c.target, again.Status)
 		}
 		if resp.Header.Get("Referrer-Policy") != "no-referrer" || resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %v", c.target, resp.Header)
@@ -196,7 +229,8 @@ func TestAccessLink(t *testing.T) {
 func TestDeniedPage(t *testing.T) {
 	resp := ask(t, Config{Token: token}, http.MethodGet, "/", "192.168.1.5:5000", http.Header{"Accept": {"text/html,application/xhtml+xml"}})
 	got := resp.body
-	if resp.StatusCode != 401 || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(got, "naru token") {
+	if resp.StatusCode != 401 || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(got, "naru token") ||
+		!strings.Contains(got, `action="./login"`) {
 		t.Errorf("%s %s %s", resp.Status, resp.Header, got)
 	}
 	if strings.Contains(got, token) {

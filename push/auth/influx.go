@@ -5,13 +5,11 @@ import (
 	"strings"
 )
 
-var influx = manner{influxToken, []string{"token", "u", "p"}, denyInflux}
-
-// WrapInflux is Wrap for the paths of InfluxDB's API, whose clients have ways of
-// their own to give the token: as the password beside any name of a user, in Basic
+// influx is for the paths of InfluxDB's API, whose clients have ways of their own
+// to give the token: as the password beside any name of a user, in Basic
 // authentication, in the parameters u and p, or in "Token <user>:<password>".
 // Refusals are those of InfluxDB.
-func (g *Guard) WrapInflux(next http.Handler) http.Handler { return g.wrap(next, &influx) }
+var influx = manner{influxToken, []string{"token", "u", "p"}, denyInflux}
 
 // influxToken returns the token that the request carries.
 func influxToken(r *http.Request) string {

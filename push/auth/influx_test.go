@@ -19,7 +19,7 @@ func askInflux(t *testing.T, target, remote string, header http.Header) (status 
 		r.Host = host
 	}
 	w := httptest.NewRecorder()
-	New(Config{Token: token}).WrapInflux(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	guard(t, Config{Token: token}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("saw " + r.URL.String() + " " + r.RequestURI))
 	})).ServeHTTP(w, r)
 	return w.Code, w.Header(), w.Body.String()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -22,8 +23,9 @@ const (
 // closes the connection: a frame that was cut cannot be continued.
 type viewerConn struct {
 	net.Conn
-	raw   *rawWriter // nil: every write may block
-	early []byte     // what the server has read ahead
+	raw   *rawWriter    // nil: every write may block
+	early []byte        // what the server has read ahead
+	in    *bufio.Reader // the library's
 
 	// writing keeps the writes of several goroutines apart. It is held from a tryWrite
 	// that has not written everything to its finish.
@@ -32,13 +34,16 @@ type viewerConn struct {
 
 func newViewerConn(conn net.Conn) *viewerConn {
 	c := &viewerConn{Conn: conn}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
+	if socket, ok := conn.(syscall.Conn); ok { // TLS is none: what is written there is not what goes out
+		if raw, err := socket.SyscallConn(); err == nil {
 			c.raw = newRawWriter(raw)
 		}
 	}
 	return c
 }
+
+// unread reports whether something was read that the library has not taken.
+func (c *viewerConn) unread() bool { return len(c.early) > 0 || c.in.Buffered() > 0 }
 
 func (c *viewerConn) Read(b []byte) (int, error) {
 	if len(c.early) == 0 {
@@ -133,6 +138,6 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if n := rw.Reader.Buffered(); n > 0 {
 		h.conn.early, _ = rw.Peek(n) // cannot fail
 	}
-	return h.conn, bufio.NewReadWriter(
-		bufio.NewReaderSize(h.conn, wsReadBuffer), bufio.NewWriterSize(h.conn, wsWriteBuffer)), nil
+	h.conn.in = bufio.NewReaderSize(h.conn, wsReadBuffer)
+	return h.conn, bufio.NewReadWriter(h.conn.in, bufio.NewWriterSize(h.conn, wsWriteBuffer)), nil
 }

@@ -36,6 +36,9 @@ type gateway struct {
 	server  *http.Server
 
 	publishing sync.Mutex // calls of Publish must not overlap
+
+	// as puts into a request who makes it; nil: nobody. Set before requests are made.
+	as func(r *http.Request) *http.Request
 }
 
 // newGateway serves on ln, whose connections dial makes, until the test ends.
@@ -45,7 +48,13 @@ func newGateway(t testing.TB, ln net.Listener, dial func(context.Context) (net.C
 	cfg.JSONP, cfg.Iframe = !cfg.JSONP, !cfg.Iframe // the zero Config of a test has all
 	cfg.Feed, cfg.Logger = g.feed, slog.New(slog.NewTextHandler(g.logged, nil))
 	g.handler = New(cfg)
-	g.server = &http.Server{Handler: g.handler, WriteTimeout: time.Minute, ReadHeaderTimeout: 10 * time.Second}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.as != nil {
+			r = g.as(r)
+		}
+		g.handler.ServeHTTP(w, r)
+	})
+	g.server = &http.Server{Handler: handler, WriteTimeout: time.Minute, ReadHeaderTimeout: 10 * time.Second}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 	}

@@ -49,6 +49,10 @@ type Config struct {
 // storeFailed is what a viewer learns of errors that are not its own.
 const storeFailed = "the store cannot be read"
 
+// accessEnded is what a viewer learns whose access has ended, as far as there is a
+// way to say it.
+const accessEnded = "the access has ended"
+
 // Technique is a way to the viewer.
 type Technique int
 
@@ -226,6 +230,7 @@ func (h *Handler) parse(r *http.Request) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
+	req.options.Selector = req.options.Selector.Within(push.ViewerOf(r).Limit)
 	if req.options.Policy, err = push.ParsePolicy(q.Get("policy"), q.Get("every"), q.Get("deadband")); err != nil {
 		return request{}, err
 	}

@@ -19,7 +19,8 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, sub *push.Subscri
 		frame, err = sub.Next(ctx)
 	}
 	switch {
-	case r.Context().Err() != nil:
+	case r.Context().Err() != nil: // the viewer is gone, or may look no longer
+		push.Refuse(w, http.StatusUnauthorized, accessEnded)
 		return
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, push.ErrClosed), frame == nil && err == nil:
 		frame = push.Empty(sub.Cursor())

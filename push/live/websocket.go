@@ -2,10 +2,8 @@ package live
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,8 +40,8 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 		o.After = &head
 	}
 	shake := &handshake{ResponseWriter: w}
-	v := &wsViewer{h: h, presence: req.options.Presence, handover: make(chan struct{}, 1), release: release}
-	v.gone, v.leave = context.WithCancel(context.Background())
+	who := push.ViewerOf(r)
+	v := &wsViewer{h: h, presence: req.options.Presence, limit: who.Limit, release: release}
 	v.alive()
 	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
 		OriginPatterns:  h.origins,
@@ -52,7 +50,6 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 		OnPongReceived:  func(context.Context, []byte) { v.alive() },
 	})
 	if err != nil {
-		v.leave()
 		if shake.refused != 0 {
 			push.Refuse(w, shake.refused, strings.TrimPrefix(err.Error(), "failed to accept WebSocket connection: "))
 		}
@@ -61,7 +58,14 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 	opened.SetReadLimit(maxMessage)
 	v.ws, v.conn = opened, shake.conn
 	h.pulse.add(v)
-	go v.read(req.options)
+	err = v.subscribe(req.options)
+	if err != nil {
+		h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
+	}
+	if who.OnEnd != nil {
+		v.forget = who.OnEnd(v.expel)
+	}
+	go v.read(err)
 	return true
 }
 
@@ -71,12 +75,11 @@ type wsViewer struct {
 	ws       *websocket.Conn
 	conn     *viewerConn
 	presence bool            // device messages are asked for in the address
-	gone     context.Context //nolint:containedctx // it is the connection's: done when nothing is read any more
-	leave    context.CancelFunc
+	limit    device.Selector // of the devices that there are for the viewer
 	release  func()
-	handover chan struct{} // holds an element while next is not taken
-	heard    atomic.Int64  // when something was heard last, nanoseconds after Handler.begun
-	slot     int           // guarded by pulse.mu
+	forget   func()       // ends the wait for the end of access; nil: it does not end
+	heard    atomic.Int64 // when something was heard last, nanoseconds after Handler.begun
+	slot     int          // guarded by pulse.mu
 
 	sub *push.Subscription // owned by who is busy
 
@@ -85,8 +88,11 @@ type wsViewer struct {
 	again   bool               // there may be more for who is busy
 	upTo    uint64             // where those who were woken together are to stop
 	closing bool               // set before the closing handshake begins
-	unread  bool               // read has ended
+	unread  bool               // read has ended: the viewer is gone
+	barred  bool               // access has ended: the viewer has to go
 	next    *push.Subscription // prepared for who is busy
+	taken   chan struct{}      // closed when next is taken; nil: nobody waits for that
+	cancel  context.CancelFunc // of what is done for the viewer and may take long; nil: nothing is
 }
 
 // viewerState is who has the viewer's subscription and writes.
@@ -103,6 +109,12 @@ func (v *wsViewer) isClosing() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.closing
+}
+
+func (v *wsViewer) isBarred() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.barred
 }
 
 // alive notes that the viewer was heard.
@@ -127,6 +139,17 @@ func (v *wsViewer) Wake(head uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.upTo = max(v.upTo, head)
+	v.stirLocked()
+}
+
+// expel has the viewer, whose access has ended, told so and hung up on.
+func (v *wsViewer) expel() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.barred = true
+	if v.cancel != nil {
+		v.cancel()
+	}
 	v.stirLocked()
 }
 
@@ -206,21 +229,46 @@ func (v *wsViewer) poll(patient bool) (*push.Frame, error) {
 	v.upTo = 0
 	if v.next != nil {
 		v.sub, v.next = v.next, nil
-		<-v.handover
+		if v.taken != nil {
+			close(v.taken)
+			v.taken = nil
+		}
 	}
-	sub := v.sub
+	sub, gone, barred := v.sub, v.unread, v.barred
 	v.mu.Unlock()
 	if old != nil && old != sub {
 		old.Close()
 	}
-	if v.gone.Err() != nil {
+	switch {
+	case gone:
 		return nil, errGone
+	case barred:
+		return nil, errBarred
 	}
 	frame, err := sub.PollLive(upTo)
 	if patient && errors.Is(err, push.ErrBehind) {
-		return sub.Poll(v.gone)
+		ctx, done := v.while()
+		defer done()
+		return sub.Poll(ctx)
 	}
 	return frame, err
+}
+
+// while returns a context that ends when the viewer is gone, for who is busy.
+func (v *wsViewer) while() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.unread || v.barred {
+		cancel()
+	}
+	v.cancel = cancel
+	return ctx, func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.cancel = nil
+		cancel()
+	}
 }
 
 // rest arms the subscription and reports whether that is all for now.
@@ -228,19 +276,27 @@ func (v *wsViewer) rest() bool {
 	v.sub.Arm(v)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.again || v.gone.Err() != nil {
+	if v.again || v.unread || v.barred {
 		return false
 	}
 	v.state = idle
 	return true
 }
 
+// errBarred is returned when the viewer's access has ended.
+var errBarred = errors.New(accessEnded)
+
 // end ends the viewer, for whom nobody is busy afterwards.
 func (v *wsViewer) end(err error) {
+	if errors.Is(err, context.Canceled) && v.isBarred() {
+		err = errBarred
+	}
 	switch {
+	case errors.Is(err, errBarred):
+		v.goodbye(websocket.StatusPolicyViolation, accessEnded)
 	case errors.Is(err, push.ErrClosed):
 		v.goodbye(websocket.StatusGoingAway, "the server is stopping")
-	case !errors.Is(err, errGone) && v.gone.Err() == nil:
+	case !errors.Is(err, errGone) && !errors.Is(err, context.Canceled):
 		v.h.log.Error("a stream was broken off", "technique", WebSocket.String(), "error", err)
 		v.goodbye(websocket.StatusInternalError, storeFailed)
 	}
@@ -248,6 +304,10 @@ func (v *wsViewer) end(err error) {
 	v.mu.Lock()
 	v.state = over
 	last := v.unread
+	if v.taken != nil {
+		close(v.taken)
+		v.taken = nil
+	}
 	v.mu.Unlock()
 	if last {
 		v.finish()
@@ -273,53 +333,57 @@ func (v *wsViewer) finish() {
 			sub.Close()
 		}
 	}
+	if v.forget != nil {
+		v.forget()
+	}
 	v.release()
 }
 
 // subscribe prepares a subscription and has it taken over, once the one before has
-// been.
+// been. It is called by who reads.
 func (v *wsViewer) subscribe(o push.Options) error {
-	sub, err := v.h.feed.Subscribe(v.gone, o)
+	sub, err := v.h.feed.Subscribe(context.Background(), o)
 	if err != nil {
 		return err
 	}
-	select {
-	case v.handover <- struct{}{}:
-	case <-v.gone.Done():
-		sub.Close()
-		return v.gone.Err()
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	for v.next != nil && v.state != over {
+		taken := make(chan struct{})
+		v.taken = taken
+		v.mu.Unlock()
+		<-taken
+		v.mu.Lock()
+	}
+	if v.state == over {
+		sub.Close()
+		return errGone
+	}
 	v.next = sub
 	v.stirLocked()
 	return nil
 }
 
-// read begins with a subscription and takes the viewer's messages until the
-// connection ends.
-func (v *wsViewer) read(o push.Options) {
-	err := v.subscribe(o)
-	if err != nil {
-		v.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
+// read takes the viewer's messages until the connection ends; failed tells why there
+// is no subscription. It waits on a small stack: there are many who wait.
+func (v *wsViewer) read(failed error) {
+	if failed != nil {
 		v.goodbye(websocket.StatusInternalError, storeFailed)
 	}
-	for err == nil {
-		var kind websocket.MessageType
-		var b []byte
-		if kind, b, err = v.ws.Read(context.Background()); err != nil {
-			break
+	w := newWaiter(v.conn.Conn, v.alive)
+	for failed == nil {
+		if v.empty() {
+			w.wait()
 		}
-		v.alive()
-		if failure := v.handle(kind, b); failure != nil {
-			_, err = v.conn.Write(push.Failure(failure.Error()).WebSocket())
-		}
+		failed = v.take()
 	}
 	_ = v.ws.CloseNow()
 	v.h.pulse.remove(v)
-	v.leave()
 	v.mu.Lock()
 	v.unread = true
+	if v.cancel != nil {
+		v.cancel()
+	}
 	last := v.state == idle || v.state == over
 	if last {
 		v.state = over
@@ -330,6 +394,29 @@ func (v *wsViewer) read(o push.Options) {
 	}
 }
 
+// empty reports whether nothing has been read that take would find. While the library
+// reads the viewer's part of the closing handshake that is its own matter.
+func (v *wsViewer) empty() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.closing && !v.conn.unread()
+}
+
+// take reads a message and acts on it.
+//
+//go:noinline
+func (v *wsViewer) take() error {
+	kind, b, err := v.ws.Read(context.Background())
+	if err != nil {
+		return err
+	}
+	v.alive()
+	if failure := v.handle(kind, b); failure != nil {
+		_, err = v.conn.Write(push.Failure(failure.Error()).WebSocket())
+	}
+	return err
+}
+
 // handle acts on one message. Its errors are for the viewer.
 func (v *wsViewer) handle(kind websocket.MessageType, b []byte) error {
 	o, err := parseSubscribe(kind, b)
@@ -337,63 +424,12 @@ func (v *wsViewer) handle(kind websocket.MessageType, b []byte) error {
 		return errors.New(strings.ToValidUTF8(err.Error(), "\ufffd"))
 	}
 	o.Presence = o.Presence || v.presence
+	o.Selector = o.Selector.Within(v.limit)
 	if err := v.subscribe(o); err != nil {
-		if v.gone.Err() == nil {
+		if !errors.Is(err, errGone) {
 			v.h.log.Error("subscription failed", "technique", WebSocket.String(), "error", err)
 		}
 		return errors.New(storeFailed)
 	}
 	return nil
-}
-
-// subscribeMessage is what a viewer may send.
-type subscribeMessage struct {
-	Type   string   `json:"type"`
-	Device []string `json:"device"`
-	Metric []string `json:"metric"`
-	After  string   `json:"after"`
-	Last   int      `json:"last"`
-
-	Policy   string          `json:"policy"`
-	Every    string          `json:"every"`
-	Deadband json.RawMessage `json:"deadband"`
-
-	Presence bool `json:"presence"`
-}
-
-func parseSubscribe(kind websocket.MessageType, b []byte) (push.Options, error) {
-	var m subscribeMessage
-	if kind != websocket.MessageText {
-		return push.Options{}, errors.New("want a text message")
-	}
-	var mismatch *json.UnmarshalTypeError
-	switch err := json.Unmarshal(b, &m); {
-	case errors.As(err, &mismatch) && mismatch.Field != "":
-		return push.Options{}, errors.New(mismatch.Field + ": unexpected " + mismatch.Value)
-	case err != nil:
-		return push.Options{}, errors.New(`want {"type":"subscribe","device":[…],"metric":[…],"after":"…"}`)
-	}
-	if m.Type != "subscribe" {
-		return push.Options{}, errors.New(`type: want "subscribe"`)
-	}
-	if m.Last < 0 || m.Last > push.MaxLast {
-		return push.Options{}, errors.New("last: want a number from 1 to " + strconv.Itoa(push.MaxLast))
-	}
-	sel, err := device.NewSelector(m.Device, m.Metric)
-	if err != nil {
-		return push.Options{}, err
-	}
-	policy, err := push.ParsePolicy(m.Policy, m.Every, strings.Trim(string(m.Deadband), `"`))
-	if err != nil {
-		return push.Options{}, err
-	}
-	o := push.Options{Selector: sel, Policy: policy, Last: m.Last, Subscribed: true, Presence: m.Presence}
-	if m.After != "" {
-		after, err := push.ParseCursor(m.After)
-		if err != nil {
-			return push.Options{}, errors.New("after: " + err.Error())
-		}
-		o.After = &after
-	}
-	return o, nil
 }

@@ -247,7 +247,7 @@ test('keys', async () => {
 test('down to single readings, with their milliseconds', async () => {
   await withDevice(async (page) => {
     await press(page, '5 min');
-    await shows(page, ({ length, rows }) => length === 5 * minute && rows > 250, 'five minutes');
+    await shows(page, ({ length, rows, step }) => length === 5 * minute && rows > 250 && step === 0, 'five minutes');
     const panel = page.locator('.panel').first();
     assert.equal(await panel.locator('.grain').textContent(), 'every reading');
     const { x, y, width } = await plot(page);

@@ -49,3 +49,31 @@ test('with the token: live, and copying works without a secure context', async (
   assert.deepEqual(page.errors, []);
   await context.close();
 });
+
+test('the login page opens the page, for a viewer with the devices that there are for it', async () => {
+  const made = await fetch(`http://${naru.ports.http}/api/v1/access`, {
+    method: 'POST',
+    body: JSON.stringify({ name: 'kitchen', role: 'viewer', devices: ['gh*'] }),
+  });
+  assert.equal(made.status, 201);
+  const { id, token } = await made.json();
+  const context = await chrome.newContext();
+  const page = await context.newPage();
+  assert.equal((await page.goto(url)).status(), 401);
+  await page.getByLabel('Access token').fill('wrong');
+  await page.getByRole('button', { name: 'Open' }).click();
+  await page.getByRole('alert').getByText('missing or wrong').waitFor();
+  await page.getByLabel('Access token').fill(token);
+  await page.getByRole('button', { name: 'Open' }).click();
+  await naru.udp('climate,device=shed temp=3');
+  await naru.udp('climate,device=gh1 temp=21.5');
+  await shown(page, 'gh1', 'climate.temp').waitFor();
+  await until(async () => (await linkText(page)) === 'Live · WebSocket', 8000, 'the WebSocket');
+  assert.equal(page.url(), url);
+  assert.equal(await page.getByText('shed').count(), 0);
+  const cookies = await context.cookies();
+  assert.ok(cookies.length === 1 && cookies[0].httpOnly && !cookies[0].value.includes(token));
+  assert.equal((await fetch(`http://${naru.ports.http}/api/v1/access/${id}`, { method: 'DELETE' })).status, 204);
+  await page.getByLabel('Access token').waitFor(); // the page asks for another
+  await context.close();
+});

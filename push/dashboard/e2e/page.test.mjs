@@ -72,17 +72,14 @@ for (const view of views) {
 
 for (const [name, press] of Object.entries({
   connection: (page) => page.locator('.link').click(),
-  refused: (page) => page.getByRole('button', { name: 'Refused' }).click(),
   help: (page) => page.keyboard.press('?'),
 })) {
   for (const colorScheme of ['light', 'dark']) {
     test(`${name} dialog, ${colorScheme}: accessible, closed by Esc`, async () => {
-      await naru.udp('temp=21,5');
       await withPage(naru.url, { colorScheme, reducedMotion: 'reduce' }, async (page) => {
         await page.locator('.card .value').first().waitFor();
         await press(page);
         await page.locator('dialog[open]').waitFor();
-        if (name === 'refused') await page.getByText('temp=21,5').first().waitFor();
         await accessible(page);
         await page.screenshot({ path: path.join(out, `${name}-${colorScheme}.png`) });
         await page.keyboard.press('Escape');
@@ -152,7 +149,7 @@ test('the empty page turns into the first card, and names what was refused', asy
       const [host, port] = own.ports.udp.split(':');
       assert.equal(command, `echo "climate,device=my-sensor temp=21.5" | nc -u -w1 ${host} ${port}`);
       await own.udp('temp=21,5');
-      await page.locator('.refused').getByText('temp=21,5').waitFor();
+      await page.locator('.refused', { hasText: 'temp=21,' }).waitFor();
       await page.getByText('Is this a decimal comma?').waitFor();
       for (const tab of await page.getByRole('tab').all()) {
         await tab.click();

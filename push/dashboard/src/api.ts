@@ -2,7 +2,7 @@
 
 import type { Source, Stretch } from './data/past.ts';
 import type { Sum } from './data/shelf.ts';
-import type { Reading } from './transport/wire.ts';
+import type { Presence, Reading, Value } from './transport/wire.ts';
 
 const page = new URLSearchParams(location.search);
 
@@ -36,17 +36,137 @@ export interface Refusal {
   time: number;
   remote: string;
   transport: string;
-  format: string;
+  format?: string;
   reason: string;
   error: string;
+  /** As much as was kept, as text or, where it is none, in base64. */
   payload?: string;
   payload_base64?: string;
+  /** Bytes of the whole payload. */
+  size: number;
+  /** Byte of the payload that is to blame, from 1. */
+  at?: number;
 }
 
-async function get<T>(url: URL, abort: AbortSignal | null = null): Promise<T> {
-  const response = await fetch(url, { headers: { Accept: 'application/json' }, cache: 'no-store', signal: abort });
-  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
-  return (await response.json()) as T;
+/** What the server takes at most, and what it has refused by reason. */
+export interface Limits {
+  readings_per_second: { device: number; address: number };
+  new_series_per_minute: { device: number; address: number };
+  devices: { now: number; most: number };
+  series: { now: number; most: number };
+  refused: Record<string, number>;
+}
+
+/** A new device that nobody has approved. */
+export interface Waiting {
+  id: string;
+  address: string;
+  transport: string;
+  first: number;
+  last: number;
+  messages: number;
+  values: { metric: string; time: number; value: Value }[];
+}
+
+export interface Credential {
+  kind: 'psk' | 'token';
+  created: number;
+  /** First use; absent: never. */
+  used?: number;
+}
+
+/** What is registered of a device. */
+export interface Registered {
+  id: string;
+  name?: string;
+  created: number;
+  revoked?: boolean;
+  credentials: Credential[];
+}
+
+export interface Secrets {
+  psk?: string;
+  token?: string;
+}
+
+/** How a device is told its secrets; the QR code has a text for each row, # for a dark module. */
+export interface Setup {
+  uri: string;
+  qr: string[] | null;
+  snippets: { platform: string; text: string }[];
+}
+
+/** The answer to a change: secrets that it has made are in it, this once. */
+export interface Changed extends Registered {
+  secrets?: Secrets;
+  setup?: Setup;
+}
+
+export interface Registry {
+  admission: 'open' | 'approve' | 'known';
+  waiting: Waiting[];
+}
+
+/** What a change asks for beside its device. */
+export interface Wish {
+  name?: string;
+  psk?: boolean;
+  token?: boolean;
+}
+
+export interface Command {
+  id: number;
+  device: string;
+  name: string;
+  value?: unknown;
+  state: 'waiting' | 'sent' | 'done' | 'failed' | 'expired' | 'cancelled';
+  created: number;
+  expires: number;
+  tries: number;
+  /** When the device was first told. */
+  sent?: number;
+  ended?: number;
+  result?: string;
+}
+
+/** An answer that refuses; the message is the server's own. Status 0: there was no answer. */
+export class Denied extends Error {
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function request<T>(url: URL, init: RequestInit): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(url, { cache: 'no-store', ...init, headers: { Accept: 'application/json', ...init.headers } });
+  } catch (reason) {
+    if (init.signal?.aborted) throw reason;
+    throw new Denied(0, String(reason));
+  }
+  const text = await response.text();
+  if (response.ok) return (text === '' ? null : JSON.parse(text)) as T;
+  throw new Denied(response.status, errorOf(text) || `${response.status} ${response.statusText}`);
+}
+
+/** The error that a body tells; '' if it tells none. */
+function errorOf(body: string): string {
+  try {
+    const { error } = JSON.parse(body) as { error?: unknown };
+    return typeof error === 'string' ? error : '';
+  } catch {
+    return '';
+  }
+}
+
+function get<T>(url: URL, abort: AbortSignal | null = null): Promise<T> {
+  return request<T>(url, { signal: abort });
+}
+
+function change<T>(method: string, path: string, body?: string): Promise<T> {
+  return request<T>(api(path), { method, ...(body !== undefined && { body, headers: { 'Content-Type': 'application/json' } }) });
 }
 
 export function about(): Promise<About> {
@@ -55,6 +175,66 @@ export function about(): Promise<About> {
 
 export async function refusals(): Promise<Refusal[]> {
   return (await get<{ refused: Refusal[] | null }>(api('refused'))).refused ?? [];
+}
+
+export function limits(): Promise<Limits> {
+  return get<Limits>(api('limits'));
+}
+
+export async function devices(): Promise<Presence[]> {
+  return (await get<{ devices: Presence[] }>(api('devices'))).devices;
+}
+
+export function registry(): Promise<Registry> {
+  return get<Registry>(api('registry'));
+}
+
+/** What is registered of a device; null if nothing is. */
+export function registration(id: string): Promise<Registered | null> {
+  return unlessUnknown<Registered | null>(get<Registered>(api(`registry/${encodeURIComponent(id)}`)), null);
+}
+
+/** The answer, or what stands for it where the server knows no such thing. */
+async function unlessUnknown<T>(answer: Promise<T>, otherwise: T): Promise<T> {
+  try {
+    return await answer;
+  } catch (reason) {
+    if (reason instanceof Denied && reason.status === 404) return otherwise;
+    throw reason;
+  }
+}
+
+/** Changes of the registry. */
+export const registrar = {
+  register: (id: string, wish: Wish) => change<Changed>('POST', 'registry', JSON.stringify({ id, ...wish })),
+  approve: (id: string, wish: Wish = {}) => act(id, 'approve', wish),
+  rotate: (id: string, wish: Wish) => act(id, 'rotate', wish),
+  revoke: (id: string) => act(id, 'revoke', {}),
+  rename: (id: string, name: string) => change<Changed>('PATCH', `registry/${encodeURIComponent(id)}`, JSON.stringify({ name })),
+  remove: (id: string) => change<null>('DELETE', `registry/${encodeURIComponent(id)}`),
+};
+
+function act(id: string, verb: string, wish: Wish): Promise<Changed> {
+  return change<Changed>('POST', `registry/${encodeURIComponent(id)}/${verb}`, JSON.stringify(wish));
+}
+
+function commandsPath(device: string): string {
+  return `devices/${encodeURIComponent(device)}/commands`;
+}
+
+/** The commands of a device, newest first; none of one that the server does not know. */
+export async function commands(device: string): Promise<Command[]> {
+  const answer = get<{ commands: Command[] | null }>(api(commandsPath(device)));
+  return (await unlessUnknown(answer, { commands: [] })).commands ?? [];
+}
+
+/** The body is JSON: its value travels as it was written. */
+export function sendCommand(device: string, body: string): Promise<Command> {
+  return change<Command>('POST', commandsPath(device), body);
+}
+
+export function cancelCommand(device: string, id: number): Promise<Command> {
+  return change<Command>('DELETE', `${commandsPath(device)}/${id}`);
 }
 
 function stretchURL(path: string, { device, metrics, from, to }: Stretch, query: Record<string, string>): URL {

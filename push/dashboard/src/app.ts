@@ -1,11 +1,12 @@
 import { computed, effect, signal } from '@preact/signals';
-import { about, api, type Storage } from './api.ts';
-import { Board } from './data/board.ts';
+import { about, api, devices, type Changed, type Storage, type Waiting } from './api.ts';
+import { Board, titleOf } from './data/board.ts';
 import { beginning, type View } from './data/view.ts';
 import { Painter } from './draw/painter.ts';
 import { repaint } from './draw/palette.ts';
 import { River } from './draw/river.ts';
 import type { Helm } from './helm.ts';
+import { placeOf } from './place.ts';
 import { s } from './strings.ts';
 import { isTechnique } from './transport/carrier.ts';
 import { connect } from './transport/connect.ts';
@@ -20,7 +21,7 @@ export const river = new River();
 const wanted = new URLSearchParams(location.search).get('technique');
 
 export const link = connect(
-  api('live'),
+  api('live', { presence: '1' }),
   { last: 60, technique: isTechnique(wanted) ? wanted : null },
   (message) => {
     const live = link.state.peek().phase === 'live';
@@ -40,31 +41,17 @@ document.addEventListener('visibilitychange', () => {
   if (!document.hidden) link.check();
 });
 
-// Where the page is: the list, or one device.
-
-function readRoute(): string | null {
-  const found = /^#\/device\/(.+)$/.exec(location.hash);
-  if (!found?.[1]) return null;
-  try {
-    return decodeURIComponent(found[1]);
-  } catch {
-    return null;
-  }
-}
-
-/** Id of the device whose page is open; null for the list. */
-export const route = signal(readRoute());
+export const place = signal(placeOf(location.hash));
 addEventListener('hashchange', () => {
-  route.value = readRoute();
+  place.value = placeOf(location.hash);
 });
 
-export function deviceHref(id: string): string {
-  return `#/device/${encodeURIComponent(id)}`;
-}
+/** Id of the device whose page is open; null elsewhere. */
+export const route = computed(() => (place.value.page === 'device' ? place.value.id : null));
 
 /** Whether there is nothing to show yet, and the page teaches instead. */
 export const isEmpty = computed(
-  () => board.begun.value && route.value === null && board.devices.value.length === 0,
+  () => board.begun.value && place.value.page === 'list' && board.devices.value.length === 0,
 );
 
 // What the user has chosen.
@@ -75,14 +62,29 @@ export const query = signal('');
 export const view = signal<View>(beginning);
 export const helm = signal<Helm | null>(null);
 
-export type Dialog = 'connection' | 'refused' | 'help';
+/** A question before something that cannot be taken back. */
+export interface Question {
+  title: string;
+  text: string;
+  /** What the button says that does it. */
+  act: string;
+  /** Rejects with what is then shown beside the question. */
+  run: () => Promise<void>;
+}
+
+export type Dialog =
+  | { kind: 'connection' | 'help' | 'add' }
+  | { kind: 'admit'; device: Waiting }
+  | { kind: 'ask'; question: Question }
+  /** The only time that new secrets are shown. */
+  | { kind: 'secret'; made: Changed };
 export const dialog = signal<Dialog | null>(null);
 
 export const found = computed(() => {
   const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return board.devices.value;
   return board.devices.value.filter((d) => {
-    const text = [d.id, ...d.series.value.map((x) => x.metric)].join(' ').toLowerCase();
+    const text = [d.id, d.name.value, ...d.series.value.map((x) => x.metric)].join(' ').toLowerCase();
     return words.every((w) => text.includes(w));
   });
 });
@@ -148,6 +150,18 @@ function askStorage(): void {
   );
 }
 
+/** How often the states of devices are asked for where they are not pushed, in seconds. */
+const statesEvery = 5;
+
+function askStates(): void {
+  const { technique } = link.state.peek();
+  if (document.hidden || (technique !== 'poll' && technique !== 'longpoll')) return;
+  devices().then(
+    (list) => board.learn(list, Date.now()),
+    () => undefined, // The readings then tell alone.
+  );
+}
+
 let seconds = 0;
 let pushedBefore = 0;
 
@@ -155,7 +169,8 @@ function second(): void {
   rate = board.pushed - pushedBefore;
   pushedBefore = board.pushed;
   river.flow(rate);
-  if (seconds++ % storageEvery === 0) askStorage();
+  if (seconds % storageEvery === 0) askStorage();
+  if (seconds++ % statesEvery === 0) askStates();
   if (link.state.peek().phase === 'live') announce();
   painter.markAll();
   for (const f of ticks) f();
@@ -163,11 +178,14 @@ function second(): void {
 
 function announce(): void {
   const changed = board.review(Date.now());
-  const stale = changed.filter((d) => d.state.peek() === 'stale');
-  const live = changed.filter((d) => d.state.peek() === 'live');
+  const stale = changed.filter((d) => d.state.peek() === 'late');
+  const gone = changed.filter((d) => d.state.peek() === 'offline');
+  const live = changed.filter((d) => d.state.peek() === 'online');
   const say = (list: typeof changed, one: (id: string) => string, many: (n: number) => string): string =>
-    list.length === 0 ? '' : list.length === 1 && list[0] ? one(list[0].id) : many(list.length);
-  const text = [say(stale, s.nowStale, s.manyStale), say(live, s.nowLive, s.manyLive)].filter(Boolean).join('. ');
+    list.length === 0 ? '' : list.length === 1 && list[0] ? one(titleOf(list[0])) : many(list.length);
+  const text = [say(stale, s.nowLate, s.manyLate), say(gone, s.nowOffline, s.manyOffline), say(live, s.nowOnline, s.manyOnline)]
+    .filter(Boolean)
+    .join('. ');
   if (text) announcement.value = text;
 }
 

@@ -1,4 +1,4 @@
-import { dialog, helm, query, route } from './app.ts';
+import { dialog, helm, place, query } from './app.ts';
 
 /** Whether a key press belongs to the element that has the focus. */
 function isTyping(target: EventTarget | null): boolean {
@@ -39,7 +39,7 @@ function escape(typing: boolean): boolean {
   if (typing) {
     query.value = '';
     (document.activeElement as HTMLElement).blur();
-  } else if (route.value !== null) {
+  } else if (place.value.page !== 'list') {
     location.hash = '#/';
   } else if (query.value !== '') {
     query.value = '';
@@ -73,7 +73,7 @@ function press(key: string, target: EventTarget | null): boolean {
       if (isChoice(target)) return false;
       break;
     case '?':
-      dialog.value = 'help';
+      dialog.value = { kind: 'help' };
       return true;
   }
   return steer(key);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Board, type Arrival } from '../src/data/board.ts';
 import { Pace } from '../src/data/pace.ts';
-import type { Reading, Value } from '../src/transport/wire.ts';
+import type { DeviceState, Presence, Reading, Value } from '../src/transport/wire.ts';
 
 const now = 1_764_000_000_000;
 const live: Arrival = { now, clockOffset: 0, live: true };
@@ -74,17 +74,17 @@ test('a series with more words than are kept stays bounded', () => {
   assert.equal(series.words[series.ring.value(series.ring.length - 1)], 'text 999');
 });
 
-test('silence makes a device stale, a reading makes it live again', () => {
+test('silence makes a device late, a reading brings it back', () => {
   const b = board(...[30, 20, 10, 0].map((s) => reading('slow', 'x', 1, now - s * 1000)), reading('fast', 'x', 1, now - 1000), reading('fast', 'x', 1));
   const state = (id: string): string | undefined => b.device(id)?.state.value;
   assert.deepEqual(b.review(now + 4000), []);
   assert.deepEqual(b.review(now + 6000).map((d) => d.id), ['fast']);
-  assert.equal(state('slow'), 'live');
+  assert.equal(state('slow'), 'online');
   b.review(now + 31_000);
-  assert.equal(state('slow'), 'stale');
+  assert.equal(state('slow'), 'late');
   b.apply({ type: 'readings', cursor: 'a-9', readings: [reading('slow', 'x', 1)] }, { ...live, now: now + 40_000 });
   b.review(now + 41_000);
-  assert.equal(state('slow'), 'live');
+  assert.equal(state('slow'), 'online');
 });
 
 test('the age of what was fetched comes from its own time, by the clock of the server', () => {
@@ -109,19 +109,55 @@ test('a gap cuts every line, a reset forgets all', () => {
 });
 
 test('pace', () => {
-  for (const { name, beats, usual, silence, stale } of [
-    { name: 'nothing heard', beats: [], usual: NaN, silence: 6000, stale: true },
-    { name: 'once', beats: [0], usual: NaN, silence: 4000, stale: false },
-    { name: 'steady', beats: [0, 10_000, 20_000], usual: 10_000, silence: 29_000, stale: false },
-    { name: 'steady, three missed', beats: [0, 10_000, 20_000], usual: 10_000, silence: 31_000, stale: true },
-    { name: 'quick', beats: [0, 100, 200, 300], usual: 100, silence: 4900, stale: false },
-    { name: 'several metrics at once', beats: [0, 0, 0, 1000, 1000, 1000], usual: 1000, silence: 4900, stale: false },
-    { name: 'one outage does not count', beats: [0, 1000, 2000, 900_000, 901_000], usual: 1000, silence: 6000, stale: true },
-    { name: 'late ones do not count', beats: [0, 1000, 500, 2000], usual: 1000, silence: 6000, stale: true },
+  for (const { name, beats, usual, silence, state } of [
+    { name: 'nothing heard', beats: [], usual: NaN, silence: 6000, state: 'late' },
+    { name: 'once', beats: [0], usual: NaN, silence: 4000, state: 'online' },
+    { name: 'steady', beats: [0, 10_000, 20_000], usual: 10_000, silence: 29_000, state: 'online' },
+    { name: 'steady, three missed', beats: [0, 10_000, 20_000], usual: 10_000, silence: 31_000, state: 'late' },
+    { name: 'steady, nine missed', beats: [0, 10_000, 20_000], usual: 10_000, silence: 91_000, state: 'offline' },
+    { name: 'quick', beats: [0, 100, 200, 300], usual: 100, silence: 4900, state: 'online' },
+    { name: 'quick, gone', beats: [0, 100, 200, 300], usual: 100, silence: 15_001, state: 'offline' },
+    { name: 'several metrics at once', beats: [0, 0, 0, 1000, 1000, 1000], usual: 1000, silence: 4900, state: 'online' },
+    { name: 'one outage does not count', beats: [0, 1000, 2000, 900_000, 901_000], usual: 1000, silence: 6000, state: 'late' },
+    { name: 'late ones do not count', beats: [0, 1000, 500, 2000], usual: 1000, silence: 6000, state: 'late' },
   ]) {
     const pace = new Pace();
     for (const b of beats) pace.beat(b);
     assert.equal(pace.usual, usual, name);
-    assert.equal(pace.isStale(silence), stale, name);
+    assert.equal(pace.judge(silence), state, name);
   }
+});
+
+function told(id: string, state: Presence['state'], more: Partial<Presence> = {}): DeviceState {
+  return { type: 'device', device: { id, state, clock: 'ok', duplicates: 0, ...more } };
+}
+
+test('the word of the server counts more than the rhythm', () => {
+  const b = board(reading('a', 'x', 1), reading('b', 'x', 1));
+  const state = (id: string): string | undefined => b.device(id)?.state.value;
+  b.apply(told('a', 'offline', { name: 'Glass house' }), live);
+  assert.deepEqual([state('a'), b.device('a')?.name.value], ['offline', 'Glass house']);
+  b.apply(told('a', 'online'), live);
+  assert.equal(state('a'), 'offline', 'before the review, which tells the change');
+  assert.deepEqual(b.review(now + 60_000).map((d) => d.id), ['a', 'b']);
+  assert.deepEqual([state('a'), state('b'), b.device('a')?.name.value], ['online', 'offline', '']);
+  b.apply(told('b', 'unknown'), { ...live, now: now + 60_000 });
+  assert.equal(state('b'), 'offline', 'unknown is no word');
+});
+
+test('a device that has sent nothing is known by its registration, and leaves with it', () => {
+  const b = board(reading('m', 'x', 1));
+  b.learn([told('z', 'unknown').device, told('a', 'unknown').device], now);
+  assert.deepEqual(b.devices.value.map((d) => [d.id, d.state.value]), [['a', 'silent'], ['m', 'online'], ['z', 'silent']]);
+  b.review(now + 60_000);
+  assert.equal(b.device('z')?.state.value, 'silent');
+  b.apply({ type: 'readings', cursor: 'a-9', readings: [reading('z', 'x', 1)] }, { ...live, now: now + 60_000 });
+  assert.equal(b.device('z')?.state.value, 'online');
+  for (const id of ['a', 'm', 'z', 'nobody']) b.apply(told(id, 'removed'), live);
+  assert.equal(b.devices.value.length, 3, 'before the review, which lists them together');
+  b.review(now + 60_000);
+  assert.deepEqual(b.devices.value.map((d) => d.id), ['m', 'z']);
+  for (const id of ['q10', 'q9']) b.apply(told(id, 'unknown'), live);
+  b.review(now + 60_000);
+  assert.deepEqual(b.devices.value.map((d) => d.id), ['m', 'q9', 'q10', 'z']);
 });

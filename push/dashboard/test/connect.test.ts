@@ -24,9 +24,9 @@ afterEach(async () => {
   mock.timers.reset();
 });
 
-function open(technique: Technique | null = null): void {
+function open(technique: Technique | null = null, at = url): void {
   const env = { fetch: server.fetch, WebSocket: server.WebSocket, random: () => 0.5 };
-  link = connect(url, { technique, env }, (m: Message) => {
+  link = connect(at, { technique, env }, (m: Message) => {
     if (m.type === 'readings') got.push(...m.readings.map((r) => r.offset));
     else got.push(m.type);
   });
@@ -219,4 +219,25 @@ test('a closed connection asks nothing more', async () => {
   await pass(60_000);
   assert.equal(server.asked.length, before);
   assert.equal(phase(), 'closed');
+});
+
+for (const technique of ['websocket', 'sse', 'stream'] as const) {
+  test(`presence by ${technique}: told at once, and it counts as a sign that the carrier works`, async () => {
+    server.append(2);
+    open(technique, `${url}?presence=1`);
+    await settle();
+    assert.deepEqual(got, [1, 2, 'device']);
+    assert.equal(phase(), `live ${technique}`);
+    server.append();
+    await settle();
+    assert.deepEqual(got, [1, 2, 'device', 3]);
+  });
+}
+
+test('with presence an idle WebSocket takes over without waiting for a proof', async () => {
+  server.append();
+  open(null, `${url}?presence=1`);
+  await settle();
+  assert.equal(phase(), 'live websocket');
+  assert.deepEqual(got, [1, 'device']);
 });

@@ -1,5 +1,5 @@
 import { mock } from 'node:test';
-import { parseCursor, type Reading } from '../src/transport/wire.ts';
+import { parseCursor, type Presence, type Reading } from '../src/transport/wire.ts';
 
 export type Manner = 'ok' | 'refuse' | 'hang' | 'mute';
 
@@ -17,6 +17,8 @@ export class FakeServer {
   sse: Manner = 'ok';
   down = false;
   status = 200;
+  /** State of the one device, told first by every stream that asks for presence. */
+  state: Presence['state'] = 'online';
   /** Requests in order: `snapshot`, `after`, `longpoll`, `sse`, `stream`, `websocket`. */
   asked: string[] = [];
   #viewers = new Set<Viewer>();
@@ -56,6 +58,11 @@ export class FakeServer {
 
   #message(readings: Reading[]): string {
     return JSON.stringify({ type: 'readings', cursor: `${this.store}-${this.offset}`, readings });
+  }
+
+  #tell(url: URL, send: (text: string) => void): void {
+    if (url.searchParams.get('presence') !== '1') return;
+    send(JSON.stringify({ type: 'device', device: { id: 'gh1', state: this.state, clock: 'ok', duplicates: 0 } }));
   }
 
   #add(url: URL, send: (text: string) => void, end: () => void): Viewer {
@@ -116,6 +123,7 @@ export class FakeServer {
           if (this.sse === 'mute') return;
           line(type === 'text/event-stream' ? ': hello\n\n' : '\n');
           const send = (text: string): void => line(type === 'text/event-stream' ? `id: x\ndata: ${text}\n\n` : `${text}\n`);
+          this.#tell(url, send);
           const v = this.#add(url, send, () => controller.close());
           signal.addEventListener('abort', () => {
             if (this.#viewers.delete(v)) controller.error(new DOMException('aborted', 'AbortError'));
@@ -147,6 +155,7 @@ export class FakeServer {
           }
           this.onopen?.();
           if (server.websocket === 'mute') return;
+          server.#tell(url, (data) => this.onmessage?.({ data }));
           this.#viewer = server.#add(url, (data) => this.onmessage?.({ data }), () => this.onclose?.({ code: 1001 }));
         });
       }

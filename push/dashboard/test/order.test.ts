@@ -37,6 +37,7 @@ const cases: { name: string; in: Message[]; want: (number | string)[]; cursor: s
   { name: 'after a reset', in: [readings('a', 200, 200), reset, readings('b', 17, 3, 17)], want: [200, 'reset', 3, 17], cursor: 'b-17' },
   { name: 'another store without a word', in: [readings('a', 200, 200), readings('b', 2, 1, 2)], want: [200, 'reset', 1, 2], cursor: 'b-2' },
   { name: 'store id with a dash', in: [readings('a-b', 2, 2), readings('a-b', 3, 2, 3)], want: [2, 3], cursor: 'a-b-3' },
+  { name: 'the state of a device has no position', in: [{ type: 'device', device: { id: 'a', state: 'online', clock: 'ok', duplicates: 0 } }], want: ['device'], cursor: null },
   { name: 'error', in: [{ type: 'error', error: 'x' }], want: ['error'], cursor: null },
 ];
 
@@ -54,9 +55,10 @@ test('cursor', () => {
 });
 
 test('message', () => {
-  assert.equal(parseMessage('{"type":"device","device":{}}'), null);
+  assert.equal(parseMessage('{"type":"weather","cursor":"a-1"}'), null);
+  assert.equal(parseMessage('{"type":"device","device":{"id":"gh1","state":"late","clock":"ok","duplicates":0}}')?.type, 'device');
   assert.equal(parseMessage('{"type":"gap","cursor":"a-1","reason":"r"}')?.type, 'gap');
-  for (const bad of ['', '[]', 'null', '3', '{}', '{"type":"readings"}', '{"type":"readings","cursor":"a-1"}', '{"type":"reset"}']) {
+  for (const bad of ['', '[]', 'null', '3', '{}', '{"type":"readings"}', '{"type":"readings","cursor":"a-1"}', '{"type":"reset"}', '{"type":"device"}', '{"type":"device","device":null}', '{"type":"device","device":{"id":"gh1"}}']) {
     assert.throws(() => parseMessage(bad), bad);
   }
 });

@@ -4,7 +4,7 @@ const remembered = 15;
 /** A device may always be silent for this long, in milliseconds. */
 const patience = 5000;
 
-/** So many usual intervals without a reading mean that something is wrong. */
+/** So many usual intervals without a reading mean that something is wrong, and three times as many that the device is gone. */
 const missed = 3;
 
 /** Longest interval that counts as one: beyond, the device was away. */
@@ -37,8 +37,10 @@ export class Pace {
     return this.#median;
   }
 
-  /** Whether a silence of so many milliseconds is longer than usual. */
-  isStale(silence: number): boolean {
-    return silence > Math.max(patience, missed * (Number.isNaN(this.usual) ? 0 : this.usual));
+  /** What a silence of so many milliseconds means. */
+  judge(silence: number): 'online' | 'late' | 'offline' {
+    const expected = Math.max(patience, missed * (Number.isNaN(this.usual) ? 0 : this.usual));
+    if (silence <= expected) return 'online';
+    return silence <= missed * expected ? 'late' : 'offline';
   }
 }

@@ -1,4 +1,4 @@
-import type { Device } from '../data/board.ts';
+import { isStale, type Device } from '../data/board.ts';
 import type { Series } from '../data/series.ts';
 import { s } from '../strings.ts';
 import { widthOf } from './canvas.ts';
@@ -40,7 +40,7 @@ export class MetricCell implements Cell {
 
   paint(): void {
     const series = this.#series;
-    const stale = this.#device.state.peek() === 'stale';
+    const stale = isStale(this.#device.state.peek());
     write(this.#value, lastValue(series));
     const drawn = `${series.ring.version} ${stale} ${widthOf(this.canvas)} ${generation()}`;
     if (drawn === this.#drawn) return;
@@ -81,9 +81,13 @@ export class AgeCell implements Cell {
 
   paint(now: number): void {
     const d = this.#device;
+    if (d.readings === 0) {
+      write(this.#text, '');
+      return;
+    }
     const ago = age(now - d.heardAt);
     const usual = d.pace.usual;
-    const slow = usual >= 2000 || d.state.peek() === 'stale';
+    const slow = usual >= 2000 || isStale(d.state.peek());
     write(this.#text, slow && !Number.isNaN(usual) ? `${ago} · ${s.every(duration(usual))}` : ago);
   }
 }

@@ -1,5 +1,6 @@
 import { s } from '../strings.ts';
 import { wordOf, type Series } from '../data/series.ts';
+import type { Value } from '../transport/wire.ts';
 
 const formatters = new Map<number, Intl.NumberFormat>();
 
@@ -41,6 +42,11 @@ export function mark(v: number, apart: number): string {
   let decimals = Math.max(0, Math.ceil(-Math.log10(apart) - 1e-9));
   while (decimals < 7 && Math.abs(apart - Number(apart.toFixed(decimals))) > apart / 1000) decimals++;
   return decimals > 6 ? v.toExponential(2) : formatter(decimals).format(v);
+}
+
+/** Any value for reading. */
+export function valueOf(v: Value): string {
+  return typeof v === 'number' ? number(v) : wordOf(v);
 }
 
 /** The series' newest value as text; raises the series' decimals if this one has more. */

@@ -61,6 +61,11 @@ export function moment(ms: number, length: number): string {
   return form(length <= 300 * day ? dateHM : dateYearHM).format(ms);
 }
 
+/** A moment in the past: its date only where it is not plain. */
+export function past(ms: number, now: number): string {
+  return moment(ms, Math.max(minute, now - ms));
+}
+
 /** From when to when a bucket reaches, in a picture of a stretch so long. */
 export function bucket(begin: number, end: number, length: number): string {
   const size = end - begin;

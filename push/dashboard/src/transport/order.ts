@@ -32,6 +32,7 @@ export class Order {
       case 'reset':
         this.clear();
         return [message];
+      case 'device':
       case 'error':
         return [message];
     }

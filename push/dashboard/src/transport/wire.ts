@@ -32,12 +32,49 @@ export interface Reset {
   reason: string;
 }
 
+/** A metric that tells of the device itself. */
+export interface Gauge {
+  metric: string;
+  value: number;
+}
+
+/** What the server knows of a device beside its readings; what it does not know is absent. Times and lengths are milliseconds. */
+export interface Presence {
+  id: string;
+  /** Removed: its registration has ended, and it never sent. Unknown: not heard since the server started. */
+  state: 'online' | 'late' | 'offline' | 'unknown' | 'removed';
+  /** For people. */
+  name?: string;
+  received?: number;
+  since?: number;
+  interval?: number;
+  address?: string;
+  transport?: string;
+  /** Plain readings in its name are refused. */
+  guarded?: boolean;
+  clock: 'ok' | 'wrong';
+  /** By how much its clock is ahead. */
+  skew?: number;
+  /** Percent. */
+  loss?: number;
+  duplicates: number;
+  limited?: number;
+  battery?: Gauge;
+  rssi?: Gauge;
+}
+
+/** The state of a device; it has no position in the stream. */
+export interface DeviceState {
+  type: 'device';
+  device: Presence;
+}
+
 export interface Failure {
   type: 'error';
   error: string;
 }
 
-export type Message = Readings | Gap | Reset | Failure;
+export type Message = Readings | Gap | Reset | DeviceState | Failure;
 
 export interface Cursor {
   store: string;
@@ -65,6 +102,11 @@ export function parseMessage(text: string): Message | null {
     case 'reset':
       if (typeof m.cursor !== 'string') throw new Error(`${m.type} without a cursor`);
       return raw as Gap | Reset;
+    case 'device': {
+      const { device } = raw as { device?: Partial<Presence> | null };
+      if (typeof device?.id !== 'string' || typeof device.state !== 'string') throw new Error('a device without id or state');
+      return raw as DeviceState;
+    }
     case 'error':
       return raw as Failure;
     default:

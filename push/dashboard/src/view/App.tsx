@@ -1,6 +1,9 @@
 import { useSignal, useSignalEffect } from '@preact/signals';
-import { announcement, board, dialog, isEmpty, link, route } from '../app.ts';
+import { announcement, board, dialog, isEmpty, link, place, route } from '../app.ts';
+import { settled } from '../lobby.ts';
 import { s } from '../strings.ts';
+import { AddDialog } from './Add.tsx';
+import { AskDialog } from './Ask.tsx';
 import { ConnectionDialog } from './Connection.tsx';
 import { DeviceList } from './DeviceList.tsx';
 import { Empty } from './Empty.tsx';
@@ -9,8 +12,10 @@ import { HelpDialog } from './Help.tsx';
 import { Landing } from './Landing.tsx';
 import { Later } from './Later.tsx';
 import { StorageNotice } from './Notice.tsx';
-import { RefusedDialog } from './Refused.tsx';
+import { RefusedPage } from './Refused.tsx';
+import { SecretDialog } from './Secret.tsx';
 import { TokenForm } from './Token.tsx';
+import { WaitingList } from './Waiting.tsx';
 
 export function App() {
   return (
@@ -24,11 +29,29 @@ export function App() {
       <div class="visually-hidden" role="status" aria-live="polite">
         {announcement}
       </div>
-      {dialog.value === 'connection' && <ConnectionDialog />}
-      {dialog.value === 'refused' && <RefusedDialog />}
-      {dialog.value === 'help' && <HelpDialog />}
+      <OpenDialog />
     </>
   );
+}
+
+function OpenDialog() {
+  const open = dialog.value;
+  switch (open?.kind) {
+    case undefined:
+      return null;
+    case 'connection':
+      return <ConnectionDialog />;
+    case 'help':
+      return <HelpDialog />;
+    case 'add':
+      return <AddDialog device={null} />;
+    case 'admit':
+      return <AddDialog device={open.device} />;
+    case 'ask':
+      return <AskDialog question={open.question} />;
+    case 'secret':
+      return <SecretDialog made={open.made} />;
+  }
 }
 
 function Main() {
@@ -39,7 +62,12 @@ function Main() {
   });
   if (locked.value) return <TokenForm />;
   if (route.value !== null) return <Later key={route.value} id={route.value} />;
-  if (!board.begun.value) return <p class="connecting">{s.connecting}</p>;
-  if (isEmpty.value) return <Empty />;
-  return <DeviceList />;
+  if (place.value.page === 'refused') return <RefusedPage />;
+  if (!board.begun.value || !settled.value) return <p class="connecting">{s.connecting}</p>;
+  return (
+    <>
+      <WaitingList />
+      {isEmpty.value ? <Empty /> : <DeviceList />}
+    </>
+  );
 }

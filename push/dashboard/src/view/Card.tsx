@@ -1,8 +1,8 @@
 import { useRef } from 'preact/hooks';
-import { deviceHref } from '../app.ts';
-import type { Device } from '../data/board.ts';
+import { titleOf, type Device } from '../data/board.ts';
 import type { Series } from '../data/series.ts';
 import { AgeCell, MetricCell } from '../draw/cells.ts';
+import { deviceHref } from '../place.ts';
 import { s } from '../strings.ts';
 import { useCell } from './useCell.ts';
 
@@ -18,8 +18,9 @@ export function Card({ device }: { device: Device }) {
       <div class="card-head">
         <h2>
           <a class="card-link" href={deviceHref(device.id)}>
-            {device.id}
+            {titleOf(device)}
           </a>
+          {device.name.value && <span class="card-id">{device.id}</span>}
           {device.isNew.value && <span class="new">{s.isNew}</span>}
         </h2>
         <StateLine device={device} />
@@ -29,6 +30,7 @@ export function Card({ device }: { device: Device }) {
           <Metric key={`${x.kind} ${x.metric}`} device={device} series={x} />
         ))}
       </ul>
+      {all.length === 0 && <p class="rest">{s.device.silent}</p>}
       {rest > 0 && <p class="rest">{s.moreMetrics(rest)}</p>}
     </li>
   );
@@ -38,11 +40,10 @@ export function Card({ device }: { device: Device }) {
 export function StateLine({ device }: { device: Device }) {
   const ref = useRef<HTMLSpanElement>(null);
   useCell(() => ref.current && new AgeCell(ref.current, device), device.cells, device);
-  const stale = device.state.value === 'stale';
   return (
     <p class={`state ${device.state.value}`}>
       <span class="dot" aria-hidden="true" />
-      <span class="state-word">{stale ? s.stale : s.live}</span>
+      <span class="state-word">{s.states[device.state.value]}</span>
       <span class="age" ref={ref} />
     </p>
   );

@@ -36,7 +36,7 @@ export function LinkButton() {
   }, [state.phase]);
   const text = words(state, state.phase === 'waiting' ? now.value : 0);
   return (
-    <button class={`link ${state.phase}`} type="button" aria-haspopup="dialog" onClick={() => (dialog.value = 'connection')}>
+    <button class={`link ${state.phase}`} type="button" aria-haspopup="dialog" onClick={() => (dialog.value = { kind: 'connection' })}>
       <span class="dot" aria-hidden="true" />
       <span class="link-words">{text}</span>
     </button>

@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { found, query } from '../app.ts';
 import { s } from '../strings.ts';
+import { AddButton } from './Add.tsx';
 import { Card } from './Card.tsx';
 
 /** Cards that are on the page at once: beyond, a browser on a small machine becomes slow. */
@@ -9,7 +10,7 @@ const page = 300;
 export function DeviceList() {
   const shown = useSignal(page);
   const devices = found.value;
-  if (devices.length === 0) {
+  if (devices.length === 0 && query.value !== '') {
     return (
       <div class="no-match">
         <p>{s.noMatch(query.value)}</p>
@@ -27,6 +28,11 @@ export function DeviceList() {
         {devices.slice(0, shown.value).map((d) => (
           <Card key={d.id} device={d} />
         ))}
+        {query.value === '' && (
+          <li class="add-card">
+            <AddButton />
+          </li>
+        )}
       </ul>
       {rest > 0 && (
         <button class="button more" type="button" onClick={() => (shown.value += page)}>

@@ -1,55 +1,89 @@
 import { useComputed } from '@preact/signals';
 import { useEffect, useMemo } from 'preact/hooks';
-import { board, helm as steered, link } from '../app.ts';
-import type { Device } from '../data/board.ts';
+import { board, helm as steered, link, place } from '../app.ts';
+import { titleOf, type Device } from '../data/board.ts';
 import type { Series } from '../data/series.ts';
 import { Helm } from '../helm.ts';
+import { waiting } from '../lobby.ts';
+import { deviceHref, sections, type Section } from '../place.ts';
 import { s } from '../strings.ts';
+import { Access } from './Access.tsx';
 import { StateLine } from './Card.tsx';
+import { Commands } from './Commands.tsx';
+import { Facts } from './Facts.tsx';
 import { Icon } from './Icon.tsx';
 import { Panel } from './Panel.tsx';
 import { Ranges } from './Ranges.tsx';
+import { WaitingDevice } from './Waiting.tsx';
 
 export function DevicePage({ id }: { id: string }) {
-  const known = board.devices.value.some((d) => d.id === id);
-  const device = board.device(id);
+  const device = board.devices.value.find((d) => d.id === id);
+  const section = place.value.page === 'device' ? place.value.section : 'charts';
+  const title = device ? titleOf(device) : id;
+  useEffect(() => {
+    document.title = `${title} · ${s.name}`;
+    return () => {
+      document.title = s.name;
+    };
+  }, [title]);
   return (
     <article class="device">
       <a class="back" href="#/">
         <Icon name="back" />
         {s.device.back}
       </a>
-      {known && device ? <Charts device={device} /> : <Unknown id={id} />}
+      <div class="device-head">
+        <h1>{title}</h1>
+        {title !== id && <code class="device-id">{id}</code>}
+        {device && <StateLine device={device} />}
+        <Parts id={id} open={section} />
+      </div>
+      {device && <Facts device={device} />}
+      {section === 'charts' && <ChartsPart id={id} device={device} />}
+      {section === 'commands' && <Commands id={id} device={device} />}
+      {section === 'access' && <Access id={id} device={device} />}
     </article>
   );
 }
 
-function Unknown({ id }: { id: string }) {
+/** The ways to the parts of the page. */
+function Parts({ id, open }: { id: string; open: Section }) {
   return (
-    <>
-      <h1>{id}</h1>
-      <p>{board.begun.value ? s.device.unknown(id) : s.connecting}</p>
-    </>
+    <nav class="segments parts" aria-label={s.device.parts}>
+      {sections.map((x) => (
+        <a key={x} href={deviceHref(id, x)} aria-current={x === open ? 'page' : undefined}>
+          {s.device.sections[x]}
+        </a>
+      ))}
+    </nav>
   );
+}
+
+function ChartsPart({ id, device }: { id: string; device: Device | undefined }) {
+  const waits = waiting.value.find((w) => w.id === id);
+  if (device && device.series.value.length > 0) return <Charts device={device} />;
+  if (waits) {
+    return (
+      <div class="waiting-list">
+        <p>{s.device.waiting}</p>
+        <WaitingDevice device={waits} />
+      </div>
+    );
+  }
+  return <p>{board.begun.value ? s.device.unknown(id) : s.connecting}</p>;
 }
 
 function Charts({ device }: { device: Device }) {
   const helm = useMemo(() => new Helm(device), [device]);
   useEffect(() => {
     steered.value = helm;
-    document.title = `${device.id} · ${s.name}`;
     return () => {
-      document.title = s.name;
       steered.value = null;
       helm.close();
     };
   }, [helm]);
   return (
     <>
-      <div class="device-head">
-        <h1>{device.id}</h1>
-        <StateLine device={device} />
-      </div>
       <Ranges helm={helm} />
       <Trouble helm={helm} />
       <div class="panels" aria-busy={helm.past.busy}>

@@ -1,11 +1,12 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { about, type About } from '../api.ts';
-import { copy } from '../copy.ts';
-import { snippets, type Snippet } from '../snippets.ts';
+import { snippets } from '../snippets.ts';
 import { s } from '../strings.ts';
+import { AddButton } from './Add.tsx';
 import { Mark } from './Mark.tsx';
 import { RefusedList } from './Refused.tsx';
+import { Tabs } from './Tabs.tsx';
 
 const defaultPort = 7700;
 
@@ -61,7 +62,10 @@ export function Empty() {
           </label>
         )}
       </div>
-      {asked.value && <Tabs list={snippets(to)} />}
+      {asked.value && <Tabs list={snippets(to)} label={s.empty.tabs} of="first" />}
+      <p class="or-add">
+        {s.empty.add} <AddButton />
+      </p>
       <RefusedList quiet />
     </section>
   );
@@ -69,62 +73,4 @@ export function Empty() {
 
 function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1' || address === 'localhost';
-}
-
-function Tabs({ list }: { list: Snippet[] }) {
-  const chosen = useSignal(0);
-  const snippet = list[chosen.value] as Snippet;
-  const move = (event: KeyboardEvent): void => {
-    const by = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
-    if (by === 0) return;
-    event.preventDefault();
-    chosen.value = (chosen.value + by + list.length) % list.length;
-    document.getElementById(`tab-${list[chosen.value]?.id}`)?.focus();
-  };
-  return (
-    <div class="snippets">
-      <div class="tabs" role="tablist" aria-label={s.empty.tabs} onKeyDown={move}>
-        {list.map((x, i) => (
-          <button
-            key={x.id}
-            id={`tab-${x.id}`}
-            type="button"
-            role="tab"
-            aria-selected={i === chosen.value}
-            aria-controls="snippet"
-            tabIndex={i === chosen.value ? 0 : -1}
-            onClick={() => (chosen.value = i)}
-          >
-            {x.label}
-          </button>
-        ))}
-      </div>
-      <div id="snippet" class="snippet" role="tabpanel" aria-labelledby={`tab-${snippet.id}`}>
-        <pre tabIndex={0}>
-          <code>{snippet.code}</code>
-        </pre>
-        <CopyButton text={snippet.code} />
-        {snippet.note && <p class="note">{snippet.note}</p>}
-      </div>
-    </div>
-  );
-}
-
-/** How long a button says what it has done, in milliseconds. */
-const saidFor = 2000;
-
-function CopyButton({ text }: { text: string }) {
-  const said = useSignal(s.empty.copy);
-  useEffect(() => {
-    said.value = s.empty.copy;
-  }, [text]);
-  const press = async (): Promise<void> => {
-    said.value = (await copy(text)) ? s.empty.copied : s.empty.copyFailed;
-    setTimeout(() => (said.value = s.empty.copy), saidFor);
-  };
-  return (
-    <button class="button copy" type="button" onClick={() => void press()}>
-      {said}
-    </button>
-  );
 }

@@ -1,8 +1,9 @@
 import { useEffect, useRef } from 'preact/hooks';
-import { board, dialog, everySecond, nextTheme, query, rate, river, route, theme } from '../app.ts';
+import { board, dialog, everySecond, nextTheme, place, query, rate, river, theme } from '../app.ts';
 import { textOf, write } from '../draw/cells.ts';
 import { resized } from '../draw/canvas.ts';
 import { number } from '../draw/format.ts';
+import { waiting } from '../lobby.ts';
 import { s } from '../strings.ts';
 import { LinkButton } from './Connection.tsx';
 import { Icon } from './Icon.tsx';
@@ -18,16 +19,16 @@ export function Header() {
           <Hangul />
         </a>
         <Counts />
-        {route.value === null && board.devices.value.length > 0 && <Search />}
+        {place.value.page === 'list' && board.devices.value.length > 0 && <Search />}
         <nav class="tools">
           <LinkButton />
-          <button class="tool" type="button" aria-label={s.refused.title} title={s.refused.title} onClick={() => (dialog.value = 'refused')}>
+          <a class="tool" href="#/refused" aria-label={s.refused.title} title={s.refused.title}>
             <Icon name="inbox" />
-          </button>
+          </a>
           <button class="tool" type="button" aria-label={s.theme[theme.value]} title={s.theme[theme.value]} onClick={nextTheme}>
             <Icon name={theme.value} />
           </button>
-          <button class="tool wide-only" type="button" aria-label={s.help.title} title={s.help.title} onClick={() => (dialog.value = 'help')}>
+          <button class="tool wide-only" type="button" aria-label={s.help.title} title={s.help.title} onClick={() => (dialog.value = { kind: 'help' })}>
             <Icon name="keys" />
           </button>
         </nav>
@@ -49,6 +50,11 @@ function Counts() {
   return (
     <p class="counts">
       <span class="count-devices">{s.devices(count)}</span>
+      {waiting.value.length > 0 && (
+        <a class="count-waiting" href="#/">
+          {s.waiting.short(waiting.value.length)}
+        </a>
+      )}
       <span class="count-rate">
         <span class="figure" ref={rateRef} /> {s.perSecond}
       </span>

@@ -1,98 +1,146 @@
-import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
-import { refusals, type Refusal } from '../api.ts';
+import { useSignal, type Signal } from '@preact/signals';
+import { limits, refusals, type Refusal } from '../api.ts';
+import { caseOf, counted, fixOf, grouped, markBytes, markText } from '../data/refusal.ts';
+import { number } from '../draw/format.ts';
 import { clock } from '../draw/when.ts';
+import { deviceHref } from '../place.ts';
 import { s } from '../strings.ts';
-import { Sheet } from './Dialog.tsx';
+import { Icon } from './Icon.tsx';
+import { useAsking } from './useAsking.ts';
 
 /** How often the list is asked for while it is on the page, in milliseconds. */
 const every = 2000;
 
-export function RefusedDialog() {
+export function RefusedPage() {
+  const reason = useSignal('');
   return (
-    <Sheet title={s.refused.title} kind="refused-sheet">
-      <p>{s.refused.lead}</p>
-      <RefusedList />
-    </Sheet>
+    <article class="refused-page">
+      <a class="back" href="#/">
+        <Icon name="back" />
+        {s.device.back}
+      </a>
+      <h1>{s.refused.title}</h1>
+      <p class="lead">{s.refused.lead}</p>
+      <Counts chosen={reason} />
+      <RefusedList reason={reason.value} />
+    </article>
+  );
+}
+
+/** How much was refused for each reason; choosing one shows only that. */
+function Counts({ chosen }: { chosen: Signal<string> }) {
+  const asking = useAsking(limits, () => every, '');
+  const counts = counted(asking.value.value?.refused ?? {});
+  const all = counts.reduce((sum, { count }) => sum + count, 0);
+  const rows = [{ reason: '', count: all }, ...counts];
+  return (
+    <fieldset class="reasons">
+      <legend class="visually-hidden">{s.refused.counts}</legend>
+      {all > 0 &&
+        rows.map(({ reason, count }) => (
+          <label key={reason}>
+            <input type="radio" name="reason" checked={chosen.value === reason} onClick={() => (chosen.value = reason)} />
+            <span>
+              {reason === '' ? s.refused.all : <code>{reason}</code>} <b>{number(count)}</b>
+            </span>
+          </label>
+        ))}
+    </fieldset>
   );
 }
 
 /** What arrived and was not taken, asked for as long as it is on the page. Quiet: nothing to say, nothing shown. */
-export function RefusedList({ quiet = false }: { quiet?: boolean }) {
-  const list = useSignal<Refusal[] | null>(null);
-  const failed = useSignal(false);
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout>;
-    let over = false;
-    const ask = async (): Promise<void> => {
-      try {
-        if (!document.hidden) list.value = await refusals();
-        failed.value = false;
-      } catch {
-        failed.value = true;
-      }
-      if (!over) timer = setTimeout(() => void ask(), every);
-    };
-    void ask();
-    return () => {
-      over = true;
-      clearTimeout(timer);
-    };
-  }, []);
-  const refused = list.value ?? [];
-  if (refused.length === 0) {
+export function RefusedList({ quiet = false, reason = '' }: { quiet?: boolean; reason?: string }) {
+  const asking = useAsking(refusals, () => every, '');
+  const all = asking.value.value;
+  const list = (all ?? []).filter((r) => reason === '' || r.reason === reason);
+  if (list.length === 0) {
     if (quiet) return null;
-    return <p class="note">{failed.value ? s.refused.unavailable : list.value ? s.refused.none : s.connecting}</p>;
+    if (!all) return <p class="note">{asking.failed.value || s.connecting}</p>;
+    return reason === '' ? <NothingRefused /> : <p class="note">{s.refused.noneOf}</p>;
   }
   return (
     <div class="refused">
       {quiet && <h2>{s.refused.title}</h2>}
       {quiet && <p>{s.refused.lead}</p>}
       <ul>
-        {grouped(refused).map(({ refusal, times }) => (
-          <Item key={`${refusal.time} ${sameness(refusal)}`} refusal={refusal} times={times} />
+        {grouped(list).map(({ refusal, times }) => (
+          <Item key={`${refusal.time} ${refusal.error}`} refusal={refusal} times={times} />
         ))}
       </ul>
     </div>
   );
 }
 
-/** What a device sends wrong it sends wrong again and again: such refusals are one. */
-function sameness(r: Refusal): string {
-  const host = r.remote.slice(0, r.remote.lastIndexOf(':'));
-  return [host, r.transport, r.reason, r.error, r.payload ?? r.payload_base64].join('\n');
-}
-
-/** Newest first, alike ones together with the newest of them. */
-function grouped(list: readonly Refusal[]): { refusal: Refusal; times: number }[] {
-  const groups = new Map<string, { refusal: Refusal; times: number }>();
-  for (const refusal of list) {
-    const key = sameness(refusal);
-    const group = groups.get(key);
-    if (group) group.times++;
-    else groups.set(key, { refusal, times: 1 });
-  }
-  return [...groups.values()];
+function NothingRefused() {
+  return (
+    <div class="no-match">
+      <p>
+        <strong>{s.refused.none}</strong>
+      </p>
+      <p>{s.refused.noneHint}</p>
+    </div>
+  );
 }
 
 function Item({ refusal: r, times }: { refusal: Refusal; times: number }) {
-  const payload = r.payload ?? r.payload_base64 ?? '';
-  const size = r.payload === undefined ? Math.floor((payload.length * 3) / 4) : new TextEncoder().encode(payload).length;
+  const [what, todo] = s.verdicts[caseOf(r)];
   return (
-    <li>
+    <li data-reason={r.reason}>
       <p class="refused-what">
-        <strong>{r.reason}</strong> {r.error}
+        <strong>{what}</strong>
+        <code class="reason">{r.reason}</code>
         {times > 1 && <span class="times">{s.refused.times(times)}</span>}
       </p>
-      <pre tabIndex={0}>
-        <code>{payload}</code>
-      </pre>
-      {/=-?\d+,\d+(\s|$)/.test(payload) && <p class="hint">{s.refused.comma}</p>}
-      <p class="note">
-        <time dateTime={new Date(r.time).toISOString()}>{clock(r.time)}</time> · {s.refused.bytes(size)} {s.refused.from(r.remote)} ·{' '}
-        {r.transport} · {r.format}
-        {r.payload === undefined && ` · ${s.refused.binary}`}
+      {r.error && <p class="refused-why">{r.error}</p>}
+      <Payload refusal={r} />
+      <p class="todo">
+        {hintOf(r) || todo} <FixLink refusal={r} />
       </p>
+      <p class="note">{source(r)}</p>
     </li>
   );
+}
+
+/** What helps with this payload more than the words for its reason; '' if nothing does. */
+function hintOf(r: Refusal): string {
+  if (r.reason !== 'syntax') return '';
+  if (/=-?\d+,\d+(\s|$)/.test(r.payload ?? '')) return s.refused.comma;
+  return r.format === 'line' ? s.refused.line : r.format === 'json' ? s.refused.json : '';
+}
+
+function Payload({ refusal: r }: { refusal: Refusal }) {
+  if (!r.payload && !r.payload_base64) return null;
+  const { before, bad, after } = r.payload ? markText(r.payload, r.at) : markBytes(r.payload_base64 ?? '', r.at);
+  return (
+    <pre tabIndex={0} aria-label={s.refused.payload} class={r.payload ? '' : 'dump'}>
+      <code>
+        {before}
+        {bad && (
+          <mark>
+            <span class="visually-hidden">{s.refused.bad}</span>
+            {bad}
+          </mark>
+        )}
+        {after}
+      </code>
+    </pre>
+  );
+}
+
+/** The way to where it can be put right. */
+function FixLink({ refusal }: { refusal: Refusal }) {
+  const fix = fixOf(refusal);
+  if (!fix) return null;
+  return fix.where === 'waiting' ? <a href="#/">{s.refused.toWaiting}</a> : <a href={deviceHref(fix.device, 'access')}>{s.refused.toDevice(fix.device)}</a>;
+}
+
+/** When, from where and how it came. */
+function source(r: Refusal): string {
+  const kept = r.payload_base64 ? Math.floor((r.payload_base64.replaceAll('=', '').length * 3) / 4) : new TextEncoder().encode(r.payload ?? '').length;
+  const parts = [clock(r.time), s.refused.from(r.remote), s.transport(r.transport)];
+  if (r.format) parts.push(r.format);
+  parts.push(r.size > 0 ? s.refused.bytes(r.size) : s.refused.nothing);
+  if (kept < r.size && kept > 0) parts.push(s.refused.cut(kept));
+  return parts.join(' · ');
 }

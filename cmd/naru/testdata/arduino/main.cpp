@@ -1,0 +1,10 @@
+void setup();
+void loop();
+
+int main() {
+  setup();
+  for (;;) {
+    loop();
+    delay(1);
+  }
+}
