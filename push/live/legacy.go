@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
-	"strings"
 
 	"github.com/naru-telemetry/naru/push"
 )
@@ -39,13 +38,6 @@ func (h *Handler) legacy(r *http.Request) (technique Technique, name string, err
 		return 0, "", errors.New("callback and iframe: want the name of a function, [A-Za-z_$][\\w$.]{0,63}")
 	}
 	return technique, name, nil
-}
-
-// Legacy reports whether the request asks for a technique whose answer a page of
-// another site can read: then nothing that the browser adds by itself, such as a cookie,
-// may count as a credential.
-func Legacy(r *http.Request) bool {
-	return strings.Contains(r.URL.RawQuery, "callback=") && r.URL.Query().Has("callback")
 }
 
 // appendScript appends JSON so that it is the same in a script of any age, also

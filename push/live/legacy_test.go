@@ -91,18 +91,6 @@ func TestScriptIsClosed(t *testing.T) {
 	}
 }
 
-func TestLegacy(t *testing.T) {
-	for query, want := range map[string]bool{"": false, "callback=f": true, "after=x&callback=": true, "xcallback=f": false, "device=callback=": false} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/live?"+query, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if Legacy(r) != want {
-			t.Errorf("?%s: %v", query, !want)
-		}
-	}
-}
-
 func TestNegotiation(t *testing.T) {
 	for _, c := range []struct {
 		cfg  Config
