@@ -70,6 +70,7 @@ type settings struct {
 	MaxHTTPConns        int
 	MaxHTTPConnsPerAddr int
 	Origins             []string
+	JSONP, Iframe       bool
 
 	Demo      bool
 	DemoRate  float64
@@ -119,6 +120,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.IntVar(&s.MaxHTTPConnsPerAddr, "max-http-connections-per-address", defaultHTTPConnsPerAddr,
 		"those from one address, loopback and trusted proxies aside")
 	f.StringSliceVar(&s.Origins, "origins", nil, "`origins` of other sites whose pages may use the API, such as https://*.example.org")
+	f.BoolVar(&s.JSONP, "jsonp", false, "answer polls as scripts too, for browsers that have nothing else; pages of any site can read that, given a token")
+	f.BoolVar(&s.Iframe, "iframe", false, "push into endless pages too, for browsers that have nothing else")
 	f.BoolVar(&s.Demo, "demo", false, "run a simulated fleet of devices, so that there is something to see")
 	f.Float64Var(&s.DemoRate, "demo-rate", 1, "how many times faster than life the simulated fleet measures")
 	f.StringVar(&s.PortsFile, "ports-file", "", "write the addresses that were opened to this `file`, as JSON")

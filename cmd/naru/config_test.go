@@ -45,6 +45,8 @@ var samples = map[string][3]string{
 	"max-http-connections":             {"1", "2", "3"},
 	"max-http-connections-per-address": {"1", "2", "3"},
 	"origins":                          {"[http://a]", "[http://b,https://*.c]", "[http://d]"},
+	"jsonp":                            {"true", "true", "true"},
+	"iframe":                           {"true", "true", "true"},
 	"demo":                             {"true", "true", "true"},
 	"demo-rate":                        {"2", "0.5", "60"},
 	"ports-file":                       {"a", "b", "c"},

@@ -159,7 +159,7 @@ func (g *gateway) openPush() error {
 		return err
 	}
 	g.live = live.New(live.Config{
-		Feed: g.feed, Origins: s.Origins, MaxViewers: s.MaxViewers, Logger: g.log.With("component", "live"),
+		Feed: g.feed, Origins: s.Origins, JSONP: s.JSONP, Iframe: s.Iframe, MaxViewers: s.MaxViewers, Logger: g.log.With("component", "live"),
 	})
 	g.importer = &importer{store: g.store, admit: g.pipeline.Gate().Introduce}
 	g.api = api.New(api.Config{

@@ -24,6 +24,7 @@ func (g *gateway) routes() http.Handler {
 func (g *gateway) handlers() map[string]http.Handler {
 	all := map[string]http.Handler{
 		"/api/v1/live":    g.live,
+		techniquesPath:    g.live.Negotiation(),
 		"/api/":           g.api,
 		"/metrics":        promhttp.HandlerFor(g.registry(), promhttp.HandlerOpts{}),
 		"/":               dashboard.Handler(dashboard.Config{}),
@@ -36,6 +37,9 @@ func (g *gateway) handlers() map[string]http.Handler {
 	}
 	return all
 }
+
+// techniquesPath is where viewers find how live messages can be had.
+const techniquesPath = "/api/v1/live/techniques"
 
 // healthz says whether what is taken can be kept.
 func (g *gateway) healthz(w http.ResponseWriter, _ *http.Request) {

@@ -36,6 +36,7 @@ var routes = []route{
 
 	{"/", "GET", "viewers"},
 	{"/api/v1/live", "GET", "viewers"},
+	{"/api/v1/live/techniques", "GET", "viewers"},
 	{"/api/v1/about", "GET", "viewers"},
 	{"/api/v1/devices", "GET", "viewers"},
 	{"/api/v1/devices/{id}", "GET", "viewers"},

@@ -249,15 +249,24 @@ const (
 // identify returns who makes the request and how he has shown it, or why nobody
 // may.
 func (g *Guard) identify(r *http.Request, m *manner, from client) (*holder, means, Refusal) {
-	if from.here {
+	script := asScript(r)
+	if from.here && !script {
 		return g.here, byAddress, 0
 	}
 	if token := m.token(r); token != "" {
 		h, why := g.withToken(token, from)
 		return h, byToken, why
 	}
+	if script {
+		return nil, byToken, NoToken
+	}
 	return g.sessions.holder(r, &g.holders, g.now()), byCookie, NoToken
 }
+
+// asScript reports whether the answer will be a script (JSONP), which the page of any
+// site can run and so read. Then nothing that a browser adds by itself says who asks,
+// neither the address nor a cookie.
+func asScript(r *http.Request) bool { return r.URL.Query().Has("callback") }
 
 // withToken returns who has the token, or why it is not taken.
 func (g *Guard) withToken(token string, from client) (*holder, Refusal) {

@@ -61,6 +61,7 @@ var policy = []Rule{
 
 	{"/", Look, &plain}, // the page and its files
 	{"/api/v1/live", Look, &plain},
+	{"/api/v1/live/techniques", Look, &plain},
 	{"GET /api/v1/about", Look, &plain},
 	{"GET /api/v1/devices", Look, &plain},
 	{"GET /api/v1/devices/{id}", Look, &plain},

@@ -6,7 +6,9 @@
 //   - WebSocket (RFC 6455): Upgrade: websocket
 //   - server-sent events (HTML Living Standard, section 9.2): Accept: text/event-stream
 //   - HTTP streaming of NDJSON: Accept: application/x-ndjson
+//   - forever iframe (off unless Config says so): ?iframe=name and Accept: text/html
 //   - long polling: ?after=<cursor>&wait=25s
+//   - JSONP polling (off unless Config says so): ?callback=name
 //   - polling: anything else
 //
 // A poll is answered with one message, of at most limit readings. Without limit

@@ -45,6 +45,7 @@ type gateway struct {
 func newGateway(t testing.TB, ln net.Listener, dial func(context.Context) (net.Conn, error), cfg Config) *gateway {
 	g := &gateway{t: t, log: &pushtest.Log{}, dial: dial, logged: &logged{}}
 	g.feed = push.NewFeed(push.Config{Store: "s", History: g.log, Ring: 256})
+	cfg.JSONP, cfg.Iframe = !cfg.JSONP, !cfg.Iframe // the zero Config of a test has all
 	cfg.Feed, cfg.Logger = g.feed, slog.New(slog.NewTextHandler(g.logged, nil))
 	g.handler = New(cfg)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

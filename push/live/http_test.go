@@ -31,13 +31,19 @@ func TestTechnique(t *testing.T) {
 		{http.Header{"Accept": {"text/event-streams"}}, "", Polling},
 		{http.Header{"Upgrade": {"WebSocket"}, "Accept": {"text/event-stream"}}, "", WebSocket},
 		{http.Header{"Upgrade": {"h2c"}}, "", Polling},
+		{http.Header{"Accept": {"*/*"}}, "callback=f", JSONP},
+		{http.Header{"Accept": {"text/html"}}, "iframe=f", Iframe},
+		{http.Header{"Accept": {"*/*"}}, "iframe=f", Polling},
 	} {
 		r := &http.Request{Header: c.header, URL: &url.URL{RawQuery: c.query}}
-		if got, err := parse(r); err != nil || got.technique != c.want {
+		if got, err := every.parse(r); err != nil || got.technique != c.want {
 			t.Errorf("%v ?%s: %v, %v; want %v", c.header, c.query, got.technique, err, c.want)
 		}
 	}
 }
+
+// every has all techniques switched on.
+var every = New(Config{JSONP: true, Iframe: true})
 
 func TestWaitParameter(t *testing.T) {
 	for in, want := range map[string]time.Duration{
@@ -265,13 +271,18 @@ func TestPollingViewerLeaves(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("device=a&metric=b*&after=s-1&last=2&limit=3&wait=25s", "text/event-stream", "s-2")
 	f.Add("wait=", "", "")
+	f.Add("callback=a.b", "", "")
+	f.Add("iframe=a(", "text/html", "")
 	f.Add("%zz", ",;,", "-")
 	f.Fuzz(func(t *testing.T, query, accept, id string) {
 		r := &http.Request{
 			Header: http.Header{"Accept": {accept}, "Last-Event-Id": {id}},
 			URL:    &url.URL{RawQuery: query},
 		}
-		got, err := parse(r)
+		got, err := every.parse(r)
+		if err == nil && got.name != "" && !scriptName.MatchString(got.name) {
+			t.Fatalf("?%s: %+v", query, got)
+		}
 		o := got.options
 		if err == nil && (got.wait < 0 || got.wait > maxWait || o.Last < 0 || o.Last > push.MaxLast || o.Limit < 0 || o.Limit > push.MaxLimit) {
 			t.Fatalf("?%s: %+v", query, got)

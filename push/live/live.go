@@ -38,6 +38,9 @@ type Config struct {
 	// Origins are patterns of origins whose pages may open a WebSocket, such as
 	// https://*.example.org; see path.Match. The gateway's own page always may.
 	Origins []string
+	// JSONP and Iframe switch on the techniques of browsers that have no other. Pages of
+	// any site can read what JSONP answers.
+	JSONP, Iframe bool
 	// MaxViewers bounds the viewers; 0 means DefaultMaxViewers.
 	MaxViewers int
 	Logger     *slog.Logger
@@ -58,25 +61,29 @@ const (
 	WebSocket Technique = iota
 	ServerSentEvents
 	Stream
+	Iframe
 	LongPolling
 	Polling
+	JSONP
 	techniques
 )
 
 // String returns the technique's name as it stands in labels.
 func (t Technique) String() string {
-	return [techniques]string{"websocket", "sse", "stream", "longpoll", "poll"}[t]
+	return [techniques]string{"websocket", "sse", "stream", "iframe", "longpoll", "poll", "jsonp"}[t]
 }
 
 // Techniques returns all techniques there are.
 func Techniques() []Technique {
-	return []Technique{WebSocket, ServerSentEvents, Stream, LongPolling, Polling}
+	return []Technique{WebSocket, ServerSentEvents, Stream, Iframe, LongPolling, Polling, JSONP}
 }
 
 // Handler serves the live endpoint. Streams end when the feed is closed.
 type Handler struct {
 	feed       *push.Feed
 	origins    []string
+	jsonp      bool
+	iframe     bool
 	maxViewers int64
 	log        *slog.Logger
 
@@ -96,7 +103,7 @@ func New(cfg Config) *Handler {
 	if cfg.MaxViewers == 0 {
 		cfg.MaxViewers = DefaultMaxViewers
 	}
-	return &Handler{begun: time.Now(), feed: cfg.Feed, origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed), maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
+	return &Handler{begun: time.Now(), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed), maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
 }
 
 // malformed reports whether path.Match refuses the pattern.
@@ -132,11 +139,7 @@ func (h *Handler) Wait(ctx context.Context) error {
 func (h *Handler) Refused() int64 { return h.refused.Load() }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
-		push.Refuse(w, http.StatusMethodNotAllowed, "want GET")
+	if !getOnly(w, r) {
 		return
 	}
 	h.open.Add(1)
@@ -147,7 +150,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		push.Refuse(w, http.StatusServiceUnavailable, "too many viewers")
 		return
 	}
-	req, err := parse(r)
+	req, err := h.parse(r)
 	if err != nil {
 		h.release()
 		push.Refuse(w, http.StatusBadRequest, err.Error())
@@ -181,9 +184,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.stream(w, r, sub, sse{})
 	case Stream:
 		h.stream(w, r, sub, ndjson{})
+	case Iframe:
+		// Only our own pages may have it in a frame, and it may do nothing but call them.
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'unsafe-inline'; frame-ancestors 'self'")
+		h.stream(w, r, sub, iframe{req.name})
 	default:
-		h.poll(w, r, sub, req.wait)
+		h.poll(w, r, sub, req)
 	}
+}
+
+// getOnly sets what all answers have and refuses other methods than GET.
+func getOnly(w http.ResponseWriter, r *http.Request) bool {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		push.Refuse(w, http.StatusMethodNotAllowed, "want GET")
+		return false
+	}
+	return true
 }
 
 // release ends what ServeHTTP has begun to count.
@@ -197,10 +216,11 @@ type request struct {
 	technique Technique
 	options   push.Options
 	wait      time.Duration
+	name      string // of the function, of Iframe and JSONP
 }
 
 // parse reads a live request. Its errors are for the viewer.
-func parse(r *http.Request) (request, error) {
+func (h *Handler) parse(r *http.Request) (request, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return request{}, errors.New("the query is malformed")
@@ -229,7 +249,12 @@ func parse(r *http.Request) (request, error) {
 	if req.options.Presence, err = presence(q.Get("presence")); err != nil {
 		return request{}, err
 	}
-	req.technique = technique(r, req.wait)
+	if req.technique, req.name, err = h.legacy(r); err != nil {
+		return request{}, err
+	}
+	if req.name == "" {
+		req.technique = technique(r, req.wait)
+	}
 	if req.options.After == nil {
 		req.wait = 0 // who asks for the cursor gets it at once
 	}

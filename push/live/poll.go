@@ -11,10 +11,10 @@ import (
 
 // poll answers with one message: at once, or with a wait as soon as there is
 // one. When there is none the answer is a readings message without readings.
-func (h *Handler) poll(w http.ResponseWriter, r *http.Request, sub *push.Subscription, wait time.Duration) {
+func (h *Handler) poll(w http.ResponseWriter, r *http.Request, sub *push.Subscription, req request) {
 	frame, err := sub.Poll(r.Context())
-	if frame == nil && err == nil && wait > 0 {
-		ctx, cancel := context.WithTimeout(r.Context(), wait)
+	if frame == nil && err == nil && req.wait > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), req.wait)
 		defer cancel()
 		frame, err = sub.Next(ctx)
 	}
@@ -29,7 +29,12 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, sub *push.Subscri
 		push.Refuse(w, http.StatusInternalServerError, storeFailed)
 		return
 	}
+	body := append(frame.JSON()[:len(frame.JSON()):len(frame.JSON())], '\n')
 	w.Header().Set("Content-Type", "application/json")
+	if req.technique == JSONP {
+		body = jsonpBody(req.name, frame)
+		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, _ = w.Write(append(frame.JSON()[:len(frame.JSON()):len(frame.JSON())], '\n'))
+	_, _ = w.Write(body)
 }

@@ -25,7 +25,7 @@ var kinds = func() (out []kind) {
 }()
 
 // polling reports whether the technique asks again and again.
-func (k kind) polling() bool { return k.Technique == LongPolling || k.Technique == Polling }
+func (k kind) polling() bool { return k.Technique >= LongPolling }
 
 // header is what asks for the technique.
 func (k kind) header() http.Header {
@@ -36,8 +36,10 @@ func (k kind) header() http.Header {
 		},
 		ServerSentEvents: {"Accept": {"text/event-stream"}},
 		Stream:           {"Accept": {"application/x-ndjson"}},
+		Iframe:           {"Accept": {"text/html,application/xhtml+xml;q=0.9"}},
 		LongPolling:      {},
 		Polling:          {},
+		JSONP:            {},
 	}[k.Technique]
 }
 
@@ -62,8 +64,15 @@ func (g *gateway) view(k kind, query string) viewer {
 		v = g.viewWebSocket(q)
 	case ServerSentEvents, Stream:
 		v = g.viewStream(k, q)
+	case Iframe:
+		q.Set("iframe", "naru.take")
+		v = g.viewStream(k, q)
 	case LongPolling:
 		q.Set("wait", "25s")
+		v = &pollViewer{g: g, k: k, q: q}
+	case JSONP:
+		q.Set("wait", "25s")
+		q.Set("callback", "naru.take$1")
 		v = &pollViewer{g: g, k: k, q: q}
 	case Polling, techniques:
 		v = &pollViewer{g: g, k: k, q: q}
@@ -133,7 +142,11 @@ func (g *gateway) viewStream(k kind, q url.Values) *streamViewer {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	if got, want := resp.Header.Get("Content-Type"), k.header().Get("Accept"); resp.StatusCode != http.StatusOK || got != want {
+	got, want := resp.Header.Get("Content-Type"), k.header().Get("Accept")
+	if k.Technique == Iframe {
+		want = "text/html; charset=utf-8"
+	}
+	if resp.StatusCode != http.StatusOK || got != want {
 		g.t.Fatalf("%s, %s", resp.Status, got)
 	}
 	return &streamViewer{k: k, body: resp.Body, r: bufio.NewReader(resp.Body)}
@@ -156,7 +169,34 @@ func (v *streamViewer) next() (message, error) {
 			}
 		}
 	}
+	if v.k.Technique == Iframe {
+		return v.script()
+	}
 	return v.event()
+}
+
+// script reads one call of the function that is not to show only that the stream lives.
+func (v *streamViewer) script() (message, error) {
+	for {
+		line, err := v.r.ReadString('\n')
+		if err != nil {
+			if line != "" {
+				err = fmt.Errorf("half a line: %q", line)
+			}
+			return message{}, err
+		}
+		call, is := strings.CutPrefix(line, "<script>parent.naru.take(")
+		if !is {
+			continue // of the page's opening
+		}
+		text, whole := strings.CutSuffix(call, ")</script>\n")
+		if !whole || strings.Contains(text, "<") {
+			return message{}, fmt.Errorf("not a call: %q", line)
+		}
+		if m, err := parseMessage([]byte(text)); err != nil || m.Type != "readings" || len(m.Readings) > 0 {
+			return m, err
+		}
+	}
 }
 
 // event reads one event with data, as the HTML standard says.
@@ -205,7 +245,12 @@ func (v *pollViewer) close() { v.closed = true }
 func (v *pollViewer) next() (message, error) {
 	for !v.closed {
 		resp, body := v.g.get(v.k.header(), v.q.Encode())
-		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/json" {
+		want := "application/json"
+		if v.k.Technique == JSONP {
+			want = "text/javascript; charset=utf-8"
+			body = strings.TrimSuffix(strings.TrimPrefix(body, "/**/naru.take$1("), ");\n")
+		}
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != want {
 			return message{}, fmt.Errorf("%s: %s", resp.Status, body)
 		}
 		m, err := parseMessage([]byte(body))
