@@ -1,9 +1,8 @@
 package push
 
 import (
-	"encoding/binary"
-
 	"github.com/naru-telemetry/naru/device"
+	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
 // Frame is one message to a viewer, encoded. It is immutable and shared.
@@ -19,10 +18,6 @@ type Frame struct {
 	json  int    // where the JSON text begins
 }
 
-// maxHeader is the longest header of an unmasked WebSocket frame (RFC 6455,
-// section 5.2).
-const maxHeader = 10
-
 // JSON returns the message as one line of JSON, without a newline.
 func (f *Frame) JSON() []byte { return f.buf[f.json:] }
 
@@ -32,16 +27,8 @@ func (f *Frame) WebSocket() []byte { return f.buf }
 // newFrame returns a frame for a JSON text of this size, which is yet to be
 // appended to buf.
 func newFrame(size int) *Frame {
-	var h [maxHeader]byte
-	header := append(h[:0], 0x81) // FIN, text
-	switch {
-	case size < 126:
-		header = append(header, byte(size))
-	case size <= 0xffff:
-		header = binary.BigEndian.AppendUint16(append(header, 126), uint16(size))
-	default:
-		header = binary.BigEndian.AppendUint64(append(header, 127), uint64(size))
-	}
+	var h [wsconn.MaxHeader]byte
+	header := wsconn.AppendHeader(h[:0], wsconn.Text, size)
 	return &Frame{buf: append(make([]byte, 0, len(header)+size), header...), json: len(header)}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
 // Defaults and bounds.
@@ -23,9 +24,8 @@ const (
 	// heartbeat is after how long a silent stream says that it lives. Proxies
 	// commonly cut after 30 or 60 seconds.
 	heartbeat = 15 * time.Second
-	// writeTimeout ends a viewer that does not take a message. Less than the time
-	// in which a person notices, more than a Wi-Fi hiccup.
-	writeTimeout = 15 * time.Second
+	// writeTimeout ends a viewer that does not take a message.
+	writeTimeout = wsconn.WriteTimeout
 	// maxWait bounds long polling, for proxies as above.
 	maxWait = 55 * time.Second
 	// DefaultMaxViewers bounds the requests that are served at a time.

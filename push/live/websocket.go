@@ -14,6 +14,7 @@ import (
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
 const (
@@ -39,22 +40,22 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request)
 		head := h.feed.Head()
 		o.After = &head
 	}
-	shake := &handshake{ResponseWriter: w}
 	c := &wsViewer{h: h, presence: req.options.Presence, handover: make(chan struct{}, 1)}
-	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
+	ws, conn, err := wsconn.Accept(w, r, &websocket.AcceptOptions{
 		OriginPatterns:  h.origins,
 		CompressionMode: websocket.CompressionDisabled,
 		OnPingReceived:  func(context.Context, []byte) bool { c.alive(); return !c.isClosing() },
 		OnPongReceived:  func(context.Context, []byte) { c.alive() },
 	})
 	if err != nil {
-		if shake.refused != 0 {
-			push.Refuse(w, shake.refused, strings.TrimPrefix(err.Error(), "failed to accept WebSocket connection: "))
+		var refused *wsconn.Refusal
+		if errors.As(err, &refused) {
+			push.Refuse(w, refused.Status, refused.Reason)
 		}
 		return
 	}
-	opened.SetReadLimit(maxMessage)
-	c.ws, c.conn = opened, shake.conn
+	ws.SetReadLimit(maxMessage)
+	c.ws, c.conn = ws, conn
 	c.serve(req.options)
 }
 
@@ -63,7 +64,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request)
 type wsViewer struct {
 	h        *Handler
 	ws       *websocket.Conn
-	conn     *viewerConn
+	conn     *wsconn.Conn
 	presence bool          // device messages are asked for in the address
 	handover chan struct{} // holds an element while next is not taken
 
