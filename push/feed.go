@@ -250,6 +250,12 @@ func (f *Feed) Head() Cursor {
 	return Cursor{f.store, f.head.Load()}
 }
 
+// Keeps reports whether all readings behind the cursor can be asked for.
+func (f *Feed) Keeps(c Cursor) bool {
+	floor, _ := f.history.Bounds()
+	return c.Store == f.store && floor <= c.Offset && c.Offset <= f.head.Load()
+}
+
 // Close ends all subscriptions, once they have delivered what is there.
 func (f *Feed) Close() {
 	f.mu.Lock()

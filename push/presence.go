@@ -15,7 +15,7 @@ type presences struct {
 	version uint64
 	changed list.List // of *presence, the latest at the back
 	byID    map[device.ID]*list.Element
-	waiting map[chan<- uint64]struct{}
+	waiting map[waiter]struct{}
 }
 
 type presence struct {
@@ -29,7 +29,7 @@ type presence struct {
 func (f *Feed) Announce(d device.Presence) {
 	text := append(d.AppendJSON([]byte(`{"type":"device","device":`)), '}')
 	frame := newFrame(len(text))
-	frame.buf, frame.aside = append(frame.buf, text...), true
+	frame.buf, frame.aside, frame.Kind = append(frame.buf, text...), true, "device"
 	p := &f.presences
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,10 +42,7 @@ func (f *Feed) Announce(d device.Presence) {
 	p.version++
 	p.byID[d.ID] = p.changed.PushBack(&presence{d.ID, p.version, d.State == device.Removed, frame})
 	for wake := range p.waiting {
-		select {
-		case wake <- 0:
-		default: // woken already
-		}
+		wake.wake(0)
 	}
 	clear(p.waiting)
 }
@@ -77,26 +74,23 @@ func stateOf(e *list.Element) *presence {
 	return s
 }
 
-// wait registers wake to be sent to when something changes after the version; at
+// wait registers wake to be woken when something changes after the version; at
 // once when it has already.
-func (p *presences) wait(version uint64, wake chan<- uint64) {
+func (p *presences) wait(version uint64, wake waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.version > version {
-		select {
-		case wake <- 0:
-		default: // woken already
-		}
+		wake.wake(0)
 		return
 	}
 	if p.waiting == nil {
-		p.waiting = map[chan<- uint64]struct{}{}
+		p.waiting = map[waiter]struct{}{}
 	}
 	p.waiting[wake] = struct{}{}
 }
 
 // unwait takes the registration back.
-func (p *presences) unwait(wake chan<- uint64) {
+func (p *presences) unwait(wake waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.waiting, wake)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"sync/atomic"
 
 	"github.com/naru-telemetry/naru/device"
 )
@@ -43,7 +45,7 @@ type Subscription struct {
 	limit   int
 	pending []*Frame // to be delivered before anything behind cursor
 	live    bool     // cursor was the head a moment ago: what came since is gathered
-	wake    chan uint64
+	wake    waiter   // a signal, or a caller of Take
 
 	presence bool   // device messages are asked for,
 	known    uint64 // and delivered, or pending, up to this version
@@ -52,7 +54,7 @@ type Subscription struct {
 // Subscribe returns a subscription; ctx bounds the reading of its snapshot.
 // Close it after use.
 func (f *Feed) Subscribe(ctx context.Context, o Options) (*Subscription, error) {
-	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit), wake: make(chan uint64, 1)}
+	s := &Subscription{feed: f, limit: min(o.Limit, MaxLimit)}
 	if s.limit <= 0 {
 		s.limit = frameReadings
 	}
@@ -131,9 +133,14 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 			return frame, err
 		}
 	}
+	woken, ok := s.wake.(signal)
+	if !ok {
+		woken = make(signal, 1)
+		s.wake = woken
+	}
 	for {
 		select {
-		case <-s.wake: // left over from a wait that was given up
+		case <-woken: // left over from a wait that was given up
 		default:
 		}
 		s.topic.wait(s.cursor, s.wake)
@@ -141,7 +148,7 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 			s.feed.presences.wait(s.known, s.wake)
 		}
 		select {
-		case head := <-s.wake:
+		case head := <-woken:
 			if s.presence {
 				s.unwait() // either may have woken it
 			}
@@ -156,8 +163,65 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 	}
 }
 
-// unwait takes the registrations of Next back.
+// Take returns the next message, or nil when there is none at present; then f is
+// called as soon as there may be one. f must neither block nor call the feed. ctx
+// bounds the search in the history. Take and Next must not be mixed.
+func (s *Subscription) Take(ctx context.Context, f func()) (*Frame, error) {
+	call, ok := s.wake.(*caller)
+	if !ok {
+		call = &caller{f: f}
+		s.wake = call
+	}
+	head := call.head.Swap(0)
+	if head != 0 || !s.live || len(s.pending) > 0 {
+		if head == anyHead {
+			head = 0
+		}
+		if frame, err := s.poll(ctx, head); frame != nil || err != nil {
+			return frame, err
+		}
+	}
+	if s.presence {
+		s.unwait() // either may have woken it
+		s.feed.presences.wait(s.known, call)
+	}
+	s.topic.wait(s.cursor, call)
+	return nil, nil
+}
+
+// caller is a waiter that is called.
+type caller struct {
+	head atomic.Uint64 // of the last wake; 0: none since it was looked at
+	f    func()
+}
+
+// anyHead stands for a wake that says no offset.
+const anyHead = math.MaxUint64
+
+func (c *caller) wake(head uint64) {
+	if head == 0 {
+		head = anyHead
+	}
+	c.head.Store(head)
+	c.f()
+}
+
+// Resume returns where a viewer goes on who has been handed nothing yet: before
+// the first reading of a snapshot, else Cursor.
+func (s *Subscription) Resume() Cursor {
+	for _, f := range s.pending {
+		for offset := range f.Each() {
+			return Cursor{s.feed.store, offset - 1}
+		}
+	}
+	return s.Cursor()
+}
+
+// unwait takes the registrations of Next and Take back.
 func (s *Subscription) unwait() {
+	if s.wake == nil {
+		return
+	}
 	s.topic.unwait(s.wake)
 	if s.presence {
 		s.feed.presences.unwait(s.wake)

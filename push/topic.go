@@ -31,7 +31,7 @@ type topic struct {
 	complete uint64
 
 	mu       sync.Mutex // guards following
-	waiting  []chan<- uint64
+	waiting  []waiter
 	lastWake time.Time
 	timer    *time.Timer // made when first needed
 	armed    bool        // timer runs: readings are gathered
@@ -52,6 +52,23 @@ const (
 	// there is.
 	recentWanted = 128
 )
+
+// waiter is who waits for something behind a cursor. wake is called under the
+// lock of a topic or of the presences: it must neither block nor call back.
+type waiter interface {
+	// wake tells up to which offset to go; 0: as far as there is something.
+	wake(head uint64)
+}
+
+// signal is a waiter that a goroutine receives from; it holds one wake.
+type signal chan uint64
+
+func (c signal) wake(head uint64) {
+	select {
+	case c <- head:
+	default: // woken already
+	}
+}
 
 // stretch is the offsets above from, up to to.
 type stretch struct{ from, to uint64 }
@@ -181,24 +198,21 @@ func (t *topic) gathered() {
 	}
 }
 
-// wakeLocked sends the head to all who wait: where they are to stop, so that
+// wakeLocked tells the head to all who wait: where they are to stop, so that
 // they stand at the same cursor afterwards.
 func (t *topic) wakeLocked(now time.Time) {
 	t.lastWake = now
 	head := t.feed.head.Load()
 	for i, w := range t.waiting {
-		select {
-		case w <- head:
-		default: // woken already
-		}
+		w.wake(head)
 		t.waiting[i] = nil
 	}
 	t.waiting = t.waiting[:0]
 }
 
-// wait registers wake to be sent to when there is something behind cursor; when
+// wait registers wake to be woken when there is something behind cursor; when
 // there is already, as soon as the gathering time is over.
-func (t *topic) wait(cursor uint64, wake chan<- uint64) {
+func (t *topic) wait(cursor uint64, wake waiter) {
 	t.feed.mu.RLock()
 	ready, closed := t.newest > cursor, t.feed.closed
 	t.mu.Lock() // before the feed is unlocked, so that no reading slips between
@@ -214,7 +228,7 @@ func (t *topic) wait(cursor uint64, wake chan<- uint64) {
 }
 
 // unwait takes the registration back.
-func (t *topic) unwait(wake chan<- uint64) {
+func (t *topic) unwait(wake waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if i := slices.Index(t.waiting, wake); i >= 0 {
