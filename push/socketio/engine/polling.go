@@ -17,6 +17,9 @@ const (
 	maxPoll = 256 << 10
 	// noopPause is between answers to polls while the client tries a WebSocket.
 	noopPause = 100 * time.Millisecond
+	// probeGrace is how long a poll waits that comes while the client tries a
+	// WebSocket: what it has sent there just before has then arrived too.
+	probeGrace = 20 * time.Millisecond
 	// postTimeout ends a client that does not send what it has begun to.
 	postTimeout = 30 * time.Second
 )
@@ -38,18 +41,21 @@ func answer(w http.ResponseWriter, payload []byte) {
 
 // servePoll answers as soon as there is something.
 func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
-	wake, ok := s.enterPoll(w)
+	wake, probed, ok := s.enterPoll(w)
 	if !ok {
 		return
 	}
 	var pause <-chan time.Time
 	for {
 		payload, wait, done := s.pollOnce(wake)
-		if done {
-			if payload == nil {
-				bad(w, codeRequest)
-				return
-			}
+		switch {
+		case done && payload == nil && probed: // the client should not have sent it
+			bad(w, codeRequest)
+			return
+		case done && payload == nil:
+			answer(w, []byte{byte(typeNoop)})
+			return
+		case done:
 			answer(w, payload)
 			return
 		}
@@ -68,9 +74,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// enterPoll makes the request the one that waits. It reports false when it has
-// been answered.
-func (s *Session) enterPoll(w http.ResponseWriter) (wake chan struct{}, ok bool) {
+// enterPoll makes the request the one that waits; probed tells that the client is
+// about to leave for a WebSocket. It reports false when the request has been
+// answered.
+func (s *Session) enterPoll(w http.ResponseWriter) (wake chan struct{}, probed, ok bool) {
 	s.mu.Lock()
 	switch {
 	case s.state == closing:
@@ -80,20 +87,23 @@ func (s *Session) enterPoll(w http.ResponseWriter) (wake chan struct{}, ok bool)
 		s.forget()
 		s.mu.Unlock()
 		answer(w, []byte{byte(farewell)})
-		return nil, false
+		return nil, false, false
 	case s.state == closed:
 		s.mu.Unlock()
 		bad(w, codeSession)
-		return nil, false
+		return nil, false, false
 	case s.poll != nil: // two at a time: the client has lost its way
 		s.closeLocked(TransportError)
 		s.mu.Unlock()
 		bad(w, codeRequest)
-		return nil, false
+		return nil, false, false
 	}
 	defer s.mu.Unlock()
+	if late := time.Now().Add(probeGrace); s.probed && s.noopAt.Before(late) {
+		s.noopAt = late
+	}
 	s.poll = make(chan struct{}, 1)
-	return s.poll, true
+	return s.poll, s.probed, true
 }
 
 func (s *Session) leavePoll(wake chan struct{}) {
@@ -104,15 +114,16 @@ func (s *Session) leavePoll(wake chan struct{}) {
 	}
 }
 
-// pollOnce returns what the poll is answered with, when it is done, or after
-// which time to look again at the latest; 0: when it is woken.
+// pollOnce returns what the poll is answered with, when it is done, nil when the
+// session has moved to a WebSocket; or after which time to look again at the
+// latest, 0: when it is woken.
 func (s *Session) pollOnce(wake chan struct{}) (payload []byte, wait time.Duration, done bool) {
 	s.mu.Lock()
 	switch now := time.Now(); {
 	case s.via != Polling:
 		s.poll = nil
 		s.mu.Unlock()
-		return []byte{byte(typeNoop)}, 0, true
+		return nil, 0, true
 	case s.state != open:
 		s.poll = nil
 		s.mu.Unlock()
@@ -122,10 +133,10 @@ func (s *Session) pollOnce(wake chan struct{}) (payload []byte, wait time.Durati
 		return nil, 0, false
 	case s.probed && !s.woken && !s.ping:
 		defer s.mu.Unlock()
-		if rest := noopPause - now.Sub(s.lastNoop); rest > 0 && !s.lastNoop.IsZero() {
+		if rest := s.noopAt.Sub(now); rest > 0 {
 			return nil, rest, false
 		}
-		s.lastNoop, s.poll = now, nil
+		s.noopAt, s.poll = now.Add(noopPause), nil
 		return []byte{byte(typeNoop)}, 0, true
 	}
 	if s.ping {

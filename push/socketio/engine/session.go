@@ -31,10 +31,10 @@ type Session struct {
 	posting  bool
 	farewell packetType // closing: for the next poll
 
-	conn     *socket // the WebSocket in use
-	probe    *socket // one that is being tried
-	probed   bool    // and has been answered: polls end at once
-	lastNoop time.Time
+	conn   *socket   // the WebSocket in use
+	probe  *socket   // one that is being tried
+	probed bool      // and has been answered: polls end at once
+	noopAt time.Time // when the next of them may be told so
 
 	pinged   bool // a ping is under way
 	ping     bool // and has not been written

@@ -141,7 +141,7 @@ func (s *Session) try(c *socket) bool {
 	if c.expect(typePing, probePing) {
 		s.mu.Lock()
 		if s.probe == c {
-			s.probed, s.lastNoop = true, time.Time{}
+			s.probed, s.noopAt = true, time.Now()
 			s.startLocked()
 		}
 		s.mu.Unlock()
