@@ -143,7 +143,7 @@ func (b *frameBuilder) comma() {
 // finish returns the message. The builder's memory is not part of it.
 func (b *frameBuilder) finish(c Cursor) *Frame {
 	var room [maxCursor]byte
-	cursor := c.append(room[:0])
+	cursor := c.Append(room[:0])
 	f := newFrame(len(readingsHead) + len(cursor) + len(readingsAfter) + len(b.body) + len(readingsEnd))
 	f.Cursor, f.Readings, f.Kind = c, b.readings, "readings"
 	f.buf = append(f.buf, readingsHead...)
@@ -159,7 +159,7 @@ func control(c Cursor, kind string, members ...string) *Frame {
 	text := device.AppendJSONString([]byte(`{"type":`), kind)
 	if c.Store != "" {
 		text = append(text, `,"cursor":"`...)
-		text = c.append(text)
+		text = c.Append(text)
 		text = append(text, '"')
 	}
 	for i := 0; i+1 < len(members); i += 2 {

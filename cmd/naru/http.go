@@ -17,6 +17,8 @@ import (
 func (g *gateway) routes(guard *auth.Guard) http.Handler {
 	inner := http.NewServeMux()
 	inner.Handle("/api/v1/live", g.live)
+	inner.Handle("/socket.io", g.live.SocketIO())
+	inner.Handle("/socket.io/{$}", g.live.SocketIO())
 	inner.Handle("/api/", g.api)
 	inner.Handle("/metrics", promhttp.HandlerFor(g.registry(), promhttp.HandlerOpts{}))
 	inner.Handle("/", dashboard.Handler(dashboard.Config{}))

@@ -44,7 +44,10 @@ func newGateway(t testing.TB, ln net.Listener, dial func(context.Context) (net.C
 	g.feed = push.NewFeed(push.Config{Store: "s", History: g.log, Ring: 256})
 	cfg.Feed, cfg.Logger = g.feed, slog.New(slog.NewTextHandler(g.logged, nil))
 	g.handler = New(cfg)
-	g.server = &http.Server{Handler: g.handler, WriteTimeout: time.Minute, ReadHeaderTimeout: 10 * time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/", g.handler)
+	mux.Handle("/socket.io/", g.handler.SocketIO())
+	g.server = &http.Server{Handler: mux, WriteTimeout: time.Minute, ReadHeaderTimeout: 10 * time.Second}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 	}
@@ -57,6 +60,7 @@ func newGateway(t testing.TB, ln net.Listener, dial func(context.Context) (net.C
 	})
 	t.Cleanup(func() {
 		g.feed.Close()
+		g.handler.Drain()
 		transport.CloseIdleConnections()
 		_ = g.server.Close()
 		serving.Wait()
@@ -252,6 +256,15 @@ func (g *gateway) request(method string, header http.Header, rawQuery string) (*
 // everywhere runs a test for every technique, over loopback and, with fake time,
 // over pipes.
 func everywhere(t *testing.T, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
+	by(kinds, t, cfg, test)
+}
+
+// atEndpoint is everywhere without Socket.IO, which has requests of its own.
+func atEndpoint(t *testing.T, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
+	by(kinds[:SocketIOPolling], t, cfg, test)
+}
+
+func by(kinds []kind, t *testing.T, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
 	for _, k := range kinds {
 		t.Run(k.String()+"/loopback", func(t *testing.T) { test(t, loopback(t, cfg), k) })
 		t.Run(k.String()+"/pipe", func(t *testing.T) {

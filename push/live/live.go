@@ -16,6 +16,7 @@ import (
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/socketio/engine"
 	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
@@ -40,7 +41,9 @@ type Config struct {
 	Origins []string
 	// MaxViewers bounds the viewers; 0 means DefaultMaxViewers.
 	MaxViewers int
-	Logger     *slog.Logger
+	// Sessions is by what Socket.IO sessions are known again; nil means NewSessions.
+	Sessions *Sessions
+	Logger   *slog.Logger
 }
 
 // storeFailed is what a viewer learns of errors that are not its own.
@@ -56,17 +59,19 @@ const (
 	Stream
 	LongPolling
 	Polling
+	SocketIOPolling
+	SocketIOWebSocket
 	techniques
 )
 
 // String returns the technique's name as it stands in labels.
 func (t Technique) String() string {
-	return [techniques]string{"websocket", "sse", "stream", "longpoll", "poll"}[t]
+	return [techniques]string{"websocket", "sse", "stream", "longpoll", "poll", "socketio-polling", "socketio-websocket"}[t]
 }
 
 // Techniques returns all techniques there are.
 func Techniques() []Technique {
-	return []Technique{WebSocket, ServerSentEvents, Stream, LongPolling, Polling}
+	return []Technique{WebSocket, ServerSentEvents, Stream, LongPolling, Polling, SocketIOPolling, SocketIOWebSocket}
 }
 
 // Handler serves the live endpoint. Streams end when the feed is closed.
@@ -75,6 +80,7 @@ type Handler struct {
 	origins    []string
 	maxViewers int64
 	log        *slog.Logger
+	socketIO   *socketIO
 
 	refused atomic.Int64
 	total   atomic.Int64
@@ -88,7 +94,9 @@ func New(cfg Config) *Handler {
 	if cfg.MaxViewers == 0 {
 		cfg.MaxViewers = DefaultMaxViewers
 	}
-	return &Handler{feed: cfg.Feed, origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed), maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
+	h := &Handler{feed: cfg.Feed, origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed), maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
+	h.socketIO = newSocketIO(h, cfg.Sessions)
+	return h
 }
 
 // malformed reports whether path.Match refuses the pattern.
@@ -100,21 +108,31 @@ func malformed(pattern string) bool {
 // Viewers returns how many requests are being served by the technique, and how
 // many have been since the start.
 func (h *Handler) Viewers(t Technique) (now, total int64) {
+	switch t { //nolint:exhaustive // the others are counted here
+	case SocketIOPolling:
+		return h.socketIO.server.Engine().Sessions(engine.Polling)
+	case SocketIOWebSocket:
+		return h.socketIO.server.Engine().Sessions(engine.WebSocket)
+	}
 	return h.viewers[t].Load(), h.served[t].Load()
 }
 
-// Wait waits until no request is being served any more, which takes the feed to
-// be closed, or until ctx is done. The server's Shutdown does not know of
-// WebSockets.
+// Drain has the sessions of Socket.IO end, once their viewers have what there is.
+// The feed is to be closed before.
+func (h *Handler) Drain() { h.socketIO.server.Engine().Drain() }
+
+// Wait waits until no viewer is being served any more, which takes Drain, or until
+// ctx is done. The server's Shutdown does not know of WebSockets.
 func (h *Handler) Wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		h.open.Wait()
 		close(done)
 	}()
+	err := h.socketIO.server.Engine().Wait(ctx)
 	select {
 	case <-done:
-		return nil
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -122,6 +140,23 @@ func (h *Handler) Wait(ctx context.Context) error {
 
 // Refused returns how many viewers were turned away because there were too many.
 func (h *Handler) Refused() int64 { return h.refused.Load() }
+
+// retryAfter is when a viewer that was turned away may come again, in seconds.
+const retryAfter = 5
+
+const tooMany = "too many viewers"
+
+// enter counts a viewer in. It reports false when there are too many.
+func (h *Handler) enter() bool {
+	if h.total.Add(1) > h.maxViewers {
+		h.total.Add(-1)
+		h.refused.Add(1)
+		return false
+	}
+	return true
+}
+
+func (h *Handler) leave() { h.total.Add(-1) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.open.Add(1)
@@ -133,14 +168,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		push.Refuse(w, http.StatusMethodNotAllowed, "want GET")
 		return
 	}
-	if h.total.Add(1) > h.maxViewers {
-		h.total.Add(-1)
-		h.refused.Add(1)
-		w.Header().Set("Retry-After", "5")
-		push.Refuse(w, http.StatusServiceUnavailable, "too many viewers")
+	if !h.enter() {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		push.Refuse(w, http.StatusServiceUnavailable, tooMany)
 		return
 	}
-	defer h.total.Add(-1)
+	defer h.leave()
 	req, err := parse(r)
 	if err != nil {
 		push.Refuse(w, http.StatusBadRequest, err.Error())
@@ -186,23 +219,13 @@ func parse(r *http.Request) (request, error) {
 		return request{}, errors.New("the query is malformed")
 	}
 	var req request
-	req.options.Selector, err = device.NewSelector(q["device"], q["metric"])
-	if err != nil {
-		return request{}, err
-	}
-	if req.options.After, err = after(q, r.Header); err != nil {
-		return request{}, err
-	}
-	if req.options.Last, err = number(q, "last", push.MaxLast); err != nil {
+	if req.options, err = options(q, r.Header); err != nil {
 		return request{}, err
 	}
 	if req.options.Limit, err = number(q, "limit", push.MaxLimit); err != nil {
 		return request{}, err
 	}
 	if req.wait, err = wait(q.Get("wait")); err != nil {
-		return request{}, err
-	}
-	if req.options.Presence, err = presence(q.Get("presence")); err != nil {
 		return request{}, err
 	}
 	req.technique = technique(r, req.wait)
@@ -217,14 +240,32 @@ func parse(r *http.Request) (request, error) {
 	return req, nil
 }
 
-// presence reads 1 or true, 0 or false; absent is false.
-func presence(s string) (bool, error) {
+// options reads what all techniques have. Its errors are for the viewer.
+func options(q url.Values, h http.Header) (o push.Options, err error) {
+	if o.Selector, err = device.NewSelector(q["device"], q["metric"]); err != nil {
+		return push.Options{}, err
+	}
+	if o.After, err = after(q, h); err != nil {
+		return push.Options{}, err
+	}
+	if o.Last, err = number(q, "last", push.MaxLast); err != nil {
+		return push.Options{}, err
+	}
+	if o.Presence, err = flag(q, "presence"); err != nil {
+		return push.Options{}, err
+	}
+	return o, nil
+}
+
+// flag reads 1 or true, 0 or false; absent is false.
+func flag(q url.Values, name string) (bool, error) {
+	s := q.Get(name)
 	if s == "" {
 		return false, nil
 	}
 	on, err := strconv.ParseBool(s)
 	if err != nil {
-		return false, errors.New("presence: want 1 or 0")
+		return false, errors.New(name + ": want 1 or 0")
 	}
 	return on, nil
 }

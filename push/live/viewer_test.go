@@ -65,6 +65,13 @@ func (g *gateway) view(k kind, query string) viewer {
 	case LongPolling:
 		q.Set("wait", "25s")
 		v = &pollViewer{g: g, k: k, q: q}
+	case SocketIOPolling, SocketIOWebSocket:
+		q.Set("batch", "1")
+		c, err := g.viewSocketIO(k.Technique, q, "")
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		v = c
 	case Polling, techniques:
 		v = &pollViewer{g: g, k: k, q: q}
 	}

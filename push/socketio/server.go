@@ -1,7 +1,6 @@
 package socketio
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -78,12 +77,8 @@ func New(cfg Config) *Server {
 
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { srv.engine.ServeHTTP(w, r) }
 
-// Engine returns the server of the sessions, for its counts.
+// Engine returns the server of the sessions, which counts and ends them.
 func (srv *Server) Engine() *engine.Server { return srv.engine }
-
-// Shutdown ends the connections as soon as their sources are done, and waits for
-// that until ctx is done.
-func (srv *Server) Shutdown(ctx context.Context) error { return srv.engine.Shutdown(ctx) }
 
 func (srv *Server) open(s *engine.Session, r *http.Request) engine.Endpoint {
 	c := &conn{server: srv, session: s, query: r.URL.RawQuery}

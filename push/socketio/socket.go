@@ -71,7 +71,7 @@ func (s *Socket) Emit(args ...any) error {
 // of it, and all messages of the source before it come earlier. e may be nil.
 func (s *Socket) Feed(src Source, e *Event, args ...any) error {
 	items := []item{}
-	if e != nil && e.wanted() {
+	if e != nil && e.take() {
 		m, err := s.encodeArgs(typeAck, e.id, args)
 		if err != nil {
 			return err
@@ -132,7 +132,7 @@ func (e *Event) Name() string {
 
 // Acknowledge answers the event, once, if the client wants that.
 func (e *Event) Acknowledge(args ...any) error {
-	if !e.wanted() {
+	if !e.take() {
 		return nil
 	}
 	m, err := e.socket.encodeArgs(typeAck, e.id, args)
@@ -143,9 +143,11 @@ func (e *Event) Acknowledge(args ...any) error {
 	return nil
 }
 
-// wanted reports whether an answer is wanted and has not been given, and notes
-// that it is now.
-func (e *Event) wanted() bool { return e.id >= 0 && !e.acked.Swap(true) }
+// Wanted reports whether the client wants an answer and has not been given one.
+func (e *Event) Wanted() bool { return e.id >= 0 && !e.acked.Load() }
+
+// take is Wanted, and notes that the answer is given now.
+func (e *Event) take() bool { return e.id >= 0 && !e.acked.Swap(true) }
 
 // Raw is arguments that have been received, with their attachments, to be sent as
 // they came.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -169,19 +170,26 @@ func (srv *Server) Ended(r Reason) int64 { return srv.ended[r].Load() }
 // sessions, or by Config.Admit.
 func (srv *Server) Refused() int64 { return srv.refused.Load() }
 
-// Shutdown ends the sessions as soon as their endpoints have nothing more to
-// send, and waits for that until ctx is done. Handshakes are refused from now on.
-func (srv *Server) Shutdown(ctx context.Context) error {
+// Drain has the sessions end as soon as their endpoints have nothing more to
+// send. Handshakes are refused from now on.
+func (srv *Server) Drain() {
 	srv.mu.Lock()
 	srv.stopping = true
-	all := make([]*Session, 0, len(srv.sessions))
-	for _, s := range srv.sessions {
-		all = append(all, s)
-	}
 	srv.mu.Unlock()
-	for _, s := range all {
+	for _, s := range srv.all() {
 		s.drain()
 	}
+}
+
+func (srv *Server) all() []*Session {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return slices.Collect(maps.Values(srv.sessions))
+}
+
+// Wait waits until all sessions have ended, which takes Drain, or until ctx is
+// done; then it cuts the connections of those that have not.
+func (srv *Server) Wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		srv.running.Wait()
@@ -191,7 +199,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		for _, s := range all {
+		for _, s := range srv.all() {
 			s.abandon()
 		}
 		return ctx.Err()
