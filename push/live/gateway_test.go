@@ -110,43 +110,8 @@ func loopback(t testing.TB, cfg Config) *gateway {
 
 func piped(t testing.TB, cfg Config) *gateway {
 	t.Helper()
-	ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	return newGateway(t, ln, ln.dial, cfg)
-}
-
-// pipeListener accepts pipes. A write to one blocks until it is read.
-type pipeListener struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case l.conns <- there:
-		return here, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	ln := pushtest.NewPipes()
+	return newGateway(t, ln, ln.Dial, cfg)
 }
 
 // publish stores and publishes a reading of each of these series, device/metric.
