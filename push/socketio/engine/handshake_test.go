@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,10 +102,10 @@ func TestHandshake(t *testing.T) {
 
 func TestAdmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		released := 0
+		var released atomic.Int64
 		var refuse error
 		s := newSite(t, Config{MaxSessions: 3, Admit: func(*http.Request) (func(), error) {
-			return func() { released++ }, refuse
+			return func() { released.Add(1) }, refuse
 		}})
 		const open = "EIO=4&transport=polling"
 		one := s.poll()
@@ -118,8 +119,8 @@ func TestAdmit(t *testing.T) {
 			t.Error(got, header)
 		}
 		refuse = nil
-		if _, _ = s.do(t.Context(), "GET", "EIO=3&transport=polling", "", nil); released != 1 {
-			t.Errorf("%d were released, want that of a wrong version", released)
+		if _, _ = s.do(t.Context(), "GET", "EIO=3&transport=polling", "", nil); released.Load() != 1 {
+			t.Errorf("%d were released, want that of a wrong version", released.Load())
 		}
 		s.poll()
 		s.poll()
@@ -130,8 +131,8 @@ func TestAdmit(t *testing.T) {
 		one.post("1")
 		one.get()
 		synctest.Wait()
-		if released != 2 || s.server.Refused() != 3 {
-			t.Errorf("%d released, %d refused", released, s.server.Refused())
+		if released.Load() != 2 || s.server.Refused() != 3 {
+			t.Errorf("%d released, %d refused", released.Load(), s.server.Refused())
 		}
 		s.poll()
 	})
