@@ -243,10 +243,23 @@ func (l *latencies) quantile(q float64) (ms float64) {
 	return float64(len(l)) / 10
 }
 
+// ways are how viewers come.
+var ways = []struct {
+	name string
+	dial func(ctx context.Context, addr, query string) (*rawViewer, error)
+}{{"websocket", dialViewer}, {"socketio", dialSocketIO}}
+
 // BenchmarkSystemFanout has 500 viewers see 100 readings a second for 10 s, all
 // of them the same. The delay is measured from sending the datagram to the
 // viewer's having read the message.
 func BenchmarkSystemFanout(b *testing.B) {
+	for _, way := range ways {
+		b.Run(way.name, func(b *testing.B) { benchFanout(b, way.dial) })
+	}
+}
+
+func benchFanout(b *testing.B, dial func(ctx context.Context, addr, query string) (*rawViewer, error)) {
+	b.Helper()
 	const viewers, rate, seconds = 500, 100, 10
 	const total = rate * seconds
 	for b.Loop() {
@@ -257,7 +270,7 @@ func BenchmarkSystemFanout(b *testing.B) {
 		seen := make([]int, viewers)
 		var watching sync.WaitGroup
 		for i := range viewers {
-			v, err := dialViewer(b.Context(), p.HTTP, "device=d*")
+			v, err := dial(b.Context(), p.HTTP, "device=d*")
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -319,6 +332,35 @@ func reportFanout(b *testing.B, cpu time.Duration, all []latencies, seen []int, 
 	b.ReportMetric(merged.quantile(0.5), "p50-ms")
 	b.ReportMetric(merged.quantile(0.99), "p99-ms")
 	b.ReportMetric(merged.quantile(1), "max-ms")
+}
+
+// BenchmarkSystemIdleViewers has 5,000 viewers who see nothing.
+func BenchmarkSystemIdleViewers(b *testing.B) {
+	const viewers = 5000
+	for _, way := range ways {
+		b.Run(way.name, func(b *testing.B) {
+			for b.Loop() {
+				p := startForBench(b, b.TempDir())
+				before, start := p.procStatus(b, "VmRSS"), time.Now()
+				for range viewers {
+					v, err := way.dial(b.Context(), p.HTTP, "device=nobody")
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer v.close()
+					go func() { _ = v.watch(func([]byte) {}) }()
+				}
+				b.ReportMetric(viewers/time.Since(start).Seconds(), "connects/s")
+				eventually(b, "the subscriptions", func() bool { return p.metric(b, "naru_subscriptions", "") == viewers })
+				<-time.After(30 * time.Second) // the memory of the handshakes goes back
+				cpu := p.cpu(b)
+				<-time.After(10 * time.Second)
+				b.ReportMetric(100*(p.cpu(b)-cpu).Seconds()/10, "%cpu")
+				b.ReportMetric((p.procStatus(b, "VmRSS")-before)/viewers/1024, "KiB/viewer")
+				endBench(b, p)
+			}
+		})
+	}
 }
 
 // BenchmarkSystemIdle measures memory: of a gateway with nothing to do, and of
