@@ -253,7 +253,9 @@ func (f *Feed) Head() Cursor {
 // Keeps reports whether all readings behind the cursor can be asked for.
 func (f *Feed) Keeps(c Cursor) bool {
 	floor, _ := f.history.Bounds()
-	return c.Store == f.store && floor <= c.Offset && c.Offset <= f.head.Load()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return c.Store == f.store && c.Offset <= f.head.Load() && (floor <= c.Offset || f.base <= c.Offset+1)
 }
 
 // Close ends all subscriptions, once they have delivered what is there.

@@ -92,7 +92,7 @@ func ended(t *testing.T, v viewer) {
 }
 
 func TestOrder(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.publish(series(700)...) // more than the ring holds
 		v := g.view(k, "after=s-0")
 		collect(t, g, v, 0, 700)
@@ -106,7 +106,7 @@ func TestOrder(t *testing.T) {
 }
 
 func TestFromNow(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.publish("a/x", "a/x")
 		v := g.view(k, "")
 		g.settle(k, v)
@@ -116,7 +116,7 @@ func TestFromNow(t *testing.T) {
 }
 
 func TestResumeAnywhere(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		const n = 12
 		for range n {
 			g.publish("a/x")
@@ -131,7 +131,7 @@ func TestResumeAnywhere(t *testing.T) {
 
 // A viewer goes from technique to technique and takes its cursor along.
 func TestSwitching(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		last := uint64(0)
 		cursor := "s-0"
 		for i := range 2 * len(kinds) {
@@ -153,7 +153,7 @@ func TestSwitching(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.publish("gh1/air.temperature", "gh1/air.humidity", "gh2/air.temperature", "shed/air.temperature", "gh10/door")
 		for _, c := range []struct{ query, want string }{
 			{"device=gh1", "readings s-5: 1 2"},
@@ -176,7 +176,7 @@ func TestFilter(t *testing.T) {
 }
 
 func TestLast(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.publish("a/x", "a/x", "b/x", "a/x", "b/y")
 		v := g.view(k, "last=2")
 		expect(t, v, "readings s-5: 2 3 4 5")
@@ -188,7 +188,7 @@ func TestLast(t *testing.T) {
 }
 
 func TestGap(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.publish(series(1000)...)
 		g.log.Drop(900)
 		v := g.view(k, "after=s-100")
@@ -199,7 +199,7 @@ func TestGap(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.publish("a/x", "a/x")
 		for _, after := range []string{"other-1", "s-3"} {
 			v := g.view(k, "after="+after)
@@ -215,7 +215,7 @@ func TestReset(t *testing.T) {
 
 // All that was published before the feed is closed arrives, then a clean end.
 func TestDrain(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		live, behind := g.view(k, "after=s-0"), g.view(k, "after=s-0&device=a")
 		g.publish("a/x")
 		expect(t, live, "readings s-1: 1")
@@ -237,7 +237,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.publish(series(5)...)
 		v := g.view(k, "after=s-0&limit=2")
 		if !k.polling() { // a stream takes no notice
@@ -360,7 +360,7 @@ func TestTooManyViewers(t *testing.T) {
 
 // What goes wrong in the store is logged, and told in words of ours.
 func TestStoreFails(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.publish(series(2000)...)
 		g.log.Fail(errors.New("sector 7 is gone"))
 		if k.polling() {

@@ -220,16 +220,16 @@ func (g *gateway) request(method string, header http.Header, rawQuery string) (*
 
 // everywhere runs a test for every technique, over loopback and, with fake time,
 // over pipes.
-func everywhere(t *testing.T, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
-	by(kinds, t, cfg, test)
+func everywhere(t *testing.T, test func(t *testing.T, g *gateway, k kind)) {
+	by(t, kinds, Config{}, test)
 }
 
 // atEndpoint is everywhere without Socket.IO, which has requests of its own.
 func atEndpoint(t *testing.T, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
-	by(kinds[:SocketIOPolling], t, cfg, test)
+	by(t, kinds[:SocketIOPolling], cfg, test)
 }
 
-func by(kinds []kind, t *testing.T, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
+func by(t *testing.T, kinds []kind, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
 	for _, k := range kinds {
 		t.Run(k.String()+"/loopback", func(t *testing.T) { test(t, loopback(t, cfg), k) })
 		t.Run(k.String()+"/pipe", func(t *testing.T) {

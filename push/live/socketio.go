@@ -39,7 +39,8 @@ func newSocketIO(h *Handler, sessions *Sessions) *socketIO {
 	o := &socketIO{h: h, sessions: sessions, known: map[string]*socketViewer{}}
 	o.server = socketio.New(socketio.Config{
 		Engine: engine.Config{
-			MaxPayload: maxSocketIO, MaxSessions: int(h.maxViewers), Origins: h.origins, Admit: o.admit,
+			// Admit counts; sessions that have ended may still wait for a poll.
+			MaxPayload: maxSocketIO, MaxSessions: 2 * int(h.maxViewers), Origins: h.origins, Admit: o.admit,
 		},
 		Namespaces: map[string]socketio.Namespace{"/": o.connect},
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,9 +37,7 @@ type socketEvent struct {
 func (g *gateway) viewSocketIO(t Technique, q url.Values, auth string) (*socketClient, error) {
 	c := &socketClient{g: g, base: url.Values{"EIO": {"4"}, "transport": {"polling"}}}
 	all := url.Values{"EIO": {"4"}, "transport": {"polling"}}
-	for name, values := range q {
-		all[name] = values
-	}
+	maps.Copy(all, q)
 	if t == SocketIOWebSocket {
 		all.Set("transport", "websocket")
 		ws, resp, err := websocket.Dial(g.t.Context(), "ws://gateway/socket.io/?"+all.Encode(), &websocket.DialOptions{HTTPClient: g.client}) //nolint:bodyclose // the library closes it

@@ -48,8 +48,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request)
 		OnPongReceived:  func(context.Context, []byte) { c.alive() },
 	})
 	if err != nil {
-		var refused *wsconn.Refusal
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*wsconn.Refusal](err); ok {
 			push.Refuse(w, refused.Status, refused.Reason)
 		}
 		return

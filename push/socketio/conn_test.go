@@ -131,14 +131,16 @@ func TestProtocol(t *testing.T) {
 		{"disconnect", []string{"40", "41"}, append(main[:2:2], "2")},
 		{"disconnect and connect", []string{"40", "41", "40"}, append(main[:2:2], main...)},
 		{
-			"two namespaces", []string{"40", "40/custom", "41/custom", `42["message","to main"]`},
+			"two namespaces",
+			[]string{"40", "40/custom", "41/custom", `42["message","to main"]`},
 			append(main[:2:2], "40/custom,{sid}", `42/custom,["auth",{}]`, `42["message-back","to main"]`),
 		},
 		{"event", []string{"40", `42["message",1,"2",{"3":[true]}]`}, append(main[:2:2], `42["message-back",1,"2",{"3":[true]}]`)},
 		{"numbers as they came", []string{"40", `42["message",1e3,0.10,12345678901234567890]`}, append(main[:2:2], `42["message-back",1e3,0.10,12345678901234567890]`)},
 		{"event in a namespace", []string{"40/custom", `42/custom,["message","a,b"]`}, []string{"40/custom,{sid}", `42/custom,["auth",{}]`, `42/custom,["message-back","a,b"]`}},
 		{
-			"attachments", []string{"40", `452-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`, "binary \x01\x02\x03", "binary \x04"},
+			"attachments",
+			[]string{"40", `452-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`, "binary \x01\x02\x03", "binary \x04"},
 			append(main[:2:2], `452-["message-back",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`, "binary \x01\x02\x03", "binary \x04"),
 		},
 		{"no attachments", []string{"40", `450-["message",1]`}, append(main[:2:2], `42["message-back",1]`)},
@@ -146,7 +148,8 @@ func TestProtocol(t *testing.T) {
 		{"acknowledgement of nothing", []string{"40", `420["message-with-ack"]`}, append(main[:2:2], `430[]`)},
 		{"no acknowledgement wanted", []string{"40", `42["message-with-ack",1]`}, append(main[:2:2], "2")},
 		{
-			"acknowledgement with attachments", []string{"40", `451-789["message-with-ack",{"_placeholder":true,"num":0}]`, "binary x"},
+			"acknowledgement with attachments",
+			[]string{"40", `451-789["message-with-ack",{"_placeholder":true,"num":0}]`, "binary x"},
 			append(main[:2:2], `461-789[{"_placeholder":true,"num":0}]`, "binary x"),
 		},
 		{"an acknowledgement that nobody wants", []string{"40", `437["a"]`}, append(main[:2:2], "2")},

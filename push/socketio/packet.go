@@ -57,7 +57,7 @@ func parsePacket(b []byte) (packet, error) {
 	}
 	p := packet{kind: packetType(b[0]), namespace: mainNamespace, id: -1}
 	b = b[1:]
-	ok := true
+	var ok bool
 	if p.kind == typeBinaryEvent || p.kind == typeBinaryAck {
 		if p.attachments, b, ok = cutAttachments(b); !ok {
 			return packet{}, errPacket

@@ -22,20 +22,24 @@ func TestAgenda(t *testing.T) {
 	}{
 		{"one", []step{{0, "a", 3 * time.Second}}, map[string]time.Duration{"a": 3 * time.Second}},
 		{
-			"several spans", []step{{0, "a", 3 * time.Second}, {0, "b", time.Second}, {0, "c", 2 * time.Second}},
+			"several spans",
+			[]step{{0, "a", 3 * time.Second}, {0, "b", time.Second}, {0, "c", 2 * time.Second}},
 			map[string]time.Duration{"a": 3 * time.Second, "b": time.Second, "c": 2 * time.Second},
 		},
 		{
-			"a sooner one later", []step{{0, "a", 9 * time.Second}, {time.Second, "b", time.Second}},
+			"a sooner one later",
+			[]step{{0, "a", 9 * time.Second}, {time.Second, "b", time.Second}},
 			map[string]time.Duration{"a": 9 * time.Second, "b": 2 * time.Second},
 		},
 		{"taken back", []step{{0, "a", 3 * time.Second}, {time.Second, "a", 0}}, map[string]time.Duration{}},
 		{
-			"put off", []step{{0, "a", 3 * time.Second}, {2 * time.Second, "a", 3 * time.Second}},
+			"put off",
+			[]step{{0, "a", 3 * time.Second}, {2 * time.Second, "a", 3 * time.Second}},
 			map[string]time.Duration{"a": 5 * time.Second},
 		},
 		{
-			"the middle one taken back", []step{
+			"the middle one taken back",
+			[]step{
 				{0, "a", 3 * time.Second},
 				{500 * time.Millisecond, "b", 3 * time.Second},
 				{time.Second, "c", 3 * time.Second},
@@ -44,7 +48,8 @@ func TestAgenda(t *testing.T) {
 			map[string]time.Duration{"a": 3 * time.Second, "c": 4 * time.Second},
 		},
 		{
-			"nearly due is due", []step{{0, "a", 4 * time.Second}, {10 * time.Millisecond, "b", 4 * time.Second}},
+			"nearly due is due",
+			[]step{{0, "a", 4 * time.Second}, {10 * time.Millisecond, "b", 4 * time.Second}},
 			map[string]time.Duration{"a": 4 * time.Second, "b": 4 * time.Second},
 		},
 	} {

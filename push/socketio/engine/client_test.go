@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -91,9 +92,7 @@ func (s *site) do(ctx context.Context, method, query, body string, header http.H
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	resp, err := s.client.Do(r)
 	if err != nil {
 		return err.Error(), nil

@@ -315,12 +315,11 @@ func (srv *Server) handshake(w http.ResponseWriter, r *http.Request, version str
 	release, err := srv.admit(r)
 	if err != nil {
 		srv.refused.Add(1)
-		var refusal *Refusal
-		switch {
-		case !errors.As(err, &refusal):
-			refuse(w, http.StatusForbidden, codeForbidden, err.Error())
-			return
-		case refusal.RetryAfter > 0:
+		refusal, ok := errors.AsType[*Refusal](err)
+		if !ok {
+			refusal = &Refusal{Status: http.StatusForbidden, Message: err.Error()}
+		}
+		if refusal.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(refusal.RetryAfter))
 		}
 		refuse(w, refusal.Status, codeForbidden, refusal.Message)

@@ -38,7 +38,7 @@ func (s *site) want(what, got, want string) {
 
 func TestPollingEcho(t *testing.T) {
 	for _, payload := range []string{"4hello", "4", "4test1\x1e4test2\x1e4test3", "4hello\x1ebAQIDBA==", "4ü", "6\x1e4a\x1e3\x1e5"} {
-		inTime(t, Config{}, func(t *testing.T, s *site) {
+		inTime(t, Config{}, func(_ *testing.T, s *site) {
 			p := s.poll()
 			s.want("post", p.post(payload), "200 ok")
 			want := strings.NewReplacer("6\x1e", "", "\x1e3\x1e5", "").Replace(payload)
@@ -102,7 +102,7 @@ func TestOtherMethods(t *testing.T) {
 }
 
 func TestDuplicatePolls(t *testing.T) {
-	inTime(t, Config{}, func(t *testing.T, s *site) {
+	inTime(t, Config{}, func(_ *testing.T, s *site) {
 		p := s.poll()
 		first := p.gets()
 		wait(time.Millisecond)
@@ -241,9 +241,9 @@ func TestHeartbeatPolling(t *testing.T) {
 	inTime(t, Config{}, func(t *testing.T, s *site) {
 		p := s.poll()
 		start := time.Now()
-		for i := range time.Duration(3) {
+		for i := range 3 {
 			s.want("ping", p.get(), "200 2")
-			if got, want := time.Since(start), (i+1)*DefaultPingInterval; got != want {
+			if got, want := time.Since(start), time.Duration(i+1)*DefaultPingInterval; got != want {
 				t.Errorf("ping after %v, want %v", got, want)
 			}
 			s.want("pong", p.post("3"), "200 ok")
@@ -267,9 +267,9 @@ func TestHeartbeatWebSocket(t *testing.T) {
 		defer func() { _ = c.CloseNow() }()
 		c.next()
 		start := time.Now()
-		for i := range time.Duration(3) {
+		for i := range 3 {
 			s.want("ping", c.next(), "2")
-			if got, want := time.Since(start), (i+1)*DefaultPingInterval+i*time.Second; got != want {
+			if got, want := time.Since(start), time.Duration(i+1)*DefaultPingInterval+time.Duration(i)*time.Second; got != want {
 				t.Errorf("ping after %v, want %v", got, want)
 			}
 			wait(time.Second)
@@ -362,7 +362,7 @@ func TestUpgrade(t *testing.T) {
 
 // An upgrade that comes while a late poll waits: the poll is turned away.
 func TestPollRacesUpgrade(t *testing.T) {
-	inTime(t, Config{}, func(t *testing.T, s *site) {
+	inTime(t, Config{}, func(_ *testing.T, s *site) {
 		p := s.poll()
 		c := s.dial(p.SID)
 		defer func() { _ = c.CloseNow() }()
@@ -381,19 +381,19 @@ func TestPollRacesUpgrade(t *testing.T) {
 func TestProbeFails(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		try  func(s *site, c *socketClient)
+		try  func(c *socketClient)
 	}{
-		{"another packet", func(s *site, c *socketClient) { c.send("4hello") }},
-		{"another probe", func(s *site, c *socketClient) { c.send("2prob") }},
-		{"nonsense", func(s *site, c *socketClient) { c.send("x") }},
-		{"cut", func(s *site, c *socketClient) { _ = c.CloseNow() }},
-		{"another packet than the upgrade", func(s *site, c *socketClient) {
+		{"another packet", func(c *socketClient) { c.send("4hello") }},
+		{"another probe", func(c *socketClient) { c.send("2prob") }},
+		{"nonsense", func(c *socketClient) { c.send("x") }},
+		{"cut", func(c *socketClient) { _ = c.CloseNow() }},
+		{"another packet than the upgrade", func(c *socketClient) {
 			c.send("2probe")
 			c.next()
 			c.send("6")
 		}},
-		{"silence", func(s *site, c *socketClient) { wait(DefaultUpgradeTimeout) }},
-		{"silence behind the probe", func(s *site, c *socketClient) {
+		{"silence", func(*socketClient) { wait(DefaultUpgradeTimeout) }},
+		{"silence behind the probe", func(c *socketClient) {
 			c.send("2probe")
 			c.next()
 			wait(DefaultUpgradeTimeout)
@@ -404,7 +404,7 @@ func TestProbeFails(t *testing.T) {
 				p := s.poll()
 				ws := s.dial(p.SID)
 				defer func() { _ = ws.CloseNow() }()
-				c.try(s, ws)
+				c.try(ws)
 				if got := ws.next(); got != "cut" && got != "closed 1000" {
 					t.Errorf("the WebSocket: %s", got)
 				}

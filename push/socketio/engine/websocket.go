@@ -51,8 +51,7 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request) *socket {
 		OnPingReceived:     func(context.Context, []byte) bool { return !c.closing.Load() },
 	})
 	if err != nil {
-		var refused *wsconn.Refusal
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*wsconn.Refusal](err); ok {
 			refuse(w, refused.Status, codeRequest, refused.Reason)
 		}
 		return nil
@@ -107,7 +106,8 @@ func (s *Session) openWebSocket(w http.ResponseWriter, r *http.Request) {
 	if _, err := c.conn.Write(append(wsconn.AppendHeader(nil, wsconn.Text, len(hello)), hello...)); err != nil {
 		s.Close(TransportError)
 	}
-	s.server.running.Go(func() { s.read(c) }) // the handler's return frees the server's buffers
+	// The handler's return frees the server's buffers.
+	s.server.running.Go(func() { s.read(c) }) //nolint:contextcheck // the request's context says nothing after Hijack
 	if !s.leaveOutlet() {
 		s.server.running.Go(s.flush)
 	}
@@ -128,7 +128,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	s.probe = c
 	s.server.agenda.set(&s.probing, s.server.cfg.UpgradeTimeout, time.Now())
 	s.mu.Unlock()
-	s.server.running.Go(func() {
+	s.server.running.Go(func() { //nolint:contextcheck // as above
 		if s.try(c) {
 			s.read(c)
 		}
@@ -205,9 +205,10 @@ func (s *Session) giveUpProbe() {
 	}
 }
 
-// read takes packets until the connection ends.
+// read takes packets until the connection ends. Behind each message it goes on in
+// another goroutine: the stack that handling a message has needed is twice what an
+// idle session costs.
 func (s *Session) read(c *socket) {
-	defer func() { _ = c.ws.CloseNow() }()
 	for {
 		t, b, err := c.ws.Read(context.Background())
 		if err != nil {
@@ -216,6 +217,7 @@ func (s *Session) read(c *socket) {
 				reason = TransportClose
 			}
 			s.Close(reason)
+			_ = c.ws.CloseNow()
 			return
 		}
 		if err := s.take(t, b); err != nil {
@@ -225,13 +227,18 @@ func (s *Session) read(c *socket) {
 			}
 			s.Close(reason)
 		}
+		if t != websocket.MessageText || len(b) == 0 || b[0] != byte(typePong) {
+			s.server.running.Go(func() { s.read(c) })
+			return
+		}
 	}
 }
 
 // take handles one message of the WebSocket.
 func (s *Session) take(t websocket.MessageType, b []byte) error {
-	p, err := packet{kind: typeMessage, binary: true, data: b}, error(nil)
+	p := packet{kind: typeMessage, binary: true, data: b}
 	if t == websocket.MessageText {
+		var err error
 		if p, err = parseText(b); err != nil {
 			return err
 		}
