@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 
 	"github.com/naru-telemetry/naru/push/wsconn"
@@ -22,31 +23,36 @@ func (m *Messages) Size() int { return len(m.frames) }
 // asPayload returns the messages as packets of a payload.
 func (m *Messages) asPayload() []byte {
 	m.once.Do(func() {
-		m.payload = make([]byte, 0, len(m.frames))
-		eachFrame(m.frames, func(opcode byte, data []byte) {
-			if opcode == wsconn.Binary {
-				m.payload = appendBinary(m.payload, data)
-				return
-			}
-			m.payload = append(appendSeparated(m.payload), data...)
-		})
+		m.payload, _, _ = appendPackets(make([]byte, 0, len(m.frames)), m.frames, math.MaxInt)
 	})
 	return m.payload
 }
 
-// eachFrame calls f with the frames that Builder has written.
-func eachFrame(frames []byte, f func(opcode byte, data []byte)) {
-	for len(frames) > 0 {
-		opcode, size, head := frames[0]&0x0f, int(frames[1]), 2
-		switch size {
-		case 126:
-			size, head = int(binary.BigEndian.Uint16(frames[2:])), 4
-		case 127:
-			size, head = int(binary.BigEndian.Uint64(frames[2:])), 10
+// appendPackets appends at most n frames to a payload, and returns the others and
+// how many more there may be.
+func appendPackets(dst, frames []byte, n int) (_, rest []byte, left int) {
+	for ; n > 0 && len(frames) > 0; n-- {
+		var opcode byte
+		var data []byte
+		if opcode, data, frames = cutFrame(frames); opcode == wsconn.Binary {
+			dst = appendBinary(dst, data)
+		} else {
+			dst = append(appendSeparated(dst), data...)
 		}
-		f(opcode, frames[head:head+size])
-		frames = frames[head+size:]
 	}
+	return dst, frames, n
+}
+
+// cutFrame returns the first of frames that Builder has written.
+func cutFrame(frames []byte) (opcode byte, data, rest []byte) {
+	size, head := int(frames[1]), 2
+	switch size {
+	case 126:
+		size, head = int(binary.BigEndian.Uint16(frames[2:])), 4
+	case 127:
+		size, head = int(binary.BigEndian.Uint64(frames[2:])), 10
+	}
+	return frames[0] & 0x0f, frames[head : head+size], frames[head+size:]
 }
 
 // Builder encodes messages. The zero Builder is empty and ready for use.

@@ -3,9 +3,11 @@ package engine
 import (
 	"errors"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/naru-telemetry/naru/push/wsconn"
@@ -15,6 +17,9 @@ const (
 	// maxPoll is about how much the answer to a poll carries, in bytes; the rest
 	// waits for the next poll.
 	maxPoll = 256 << 10
+	// mostForPython is how many packets python-engineio takes in one payload. It
+	// drops the connection over one that has more.
+	mostForPython = 16
 	// noopPause is between answers to polls while the client tries a WebSocket.
 	noopPause = 100 * time.Millisecond
 	// probeGrace is how long a poll waits that comes while the client tries a
@@ -26,6 +31,7 @@ const (
 
 // openPolling begins the session with the answer to its first poll.
 func (s *Session) openPolling(w http.ResponseWriter, r *http.Request) {
+	s.mostPackets = packetsFor(r)
 	s.endpoint = s.server.cfg.Open(s, r)
 	s.begin(Polling)
 	s.leaveOutlet()
@@ -174,20 +180,39 @@ func (s *Session) pollEnd(wake chan struct{}, payload []byte, more bool) (_ []by
 	return payload, 0, true
 }
 
-// gather appends what the endpoint has to a payload; more tells that it may have
+// gather appends what the endpoint has to a payload; more tells that there may be
 // more than one answer carries.
 func (s *Session) gather(payload []byte) (_ []byte, more bool, err error) {
-	for len(payload) < maxPoll {
-		m, err := s.endpoint.Next()
-		if m == nil && err == nil && s.isDraining() {
-			err = ErrDone
+	left := s.mostPackets
+	if len(payload) > 0 {
+		left-- // a ping
+	}
+	for len(payload) < maxPoll && left > 0 {
+		if len(s.rest) == 0 {
+			m, err := s.endpoint.Next()
+			if m == nil && err == nil && s.isDraining() {
+				err = ErrDone
+			}
+			if m == nil || err != nil {
+				return payload, false, err
+			}
+			if s.mostPackets == math.MaxInt { // all of it, as others get it too
+				payload = append(appendSeparated(payload), m.asPayload()...)
+				continue
+			}
+			s.rest = m.frames
 		}
-		if m == nil || err != nil {
-			return payload, false, err
-		}
-		payload = append(appendSeparated(payload), m.asPayload()...)
+		payload, s.rest, left = appendPackets(payload, s.rest, left)
 	}
 	return payload, true, nil
+}
+
+// packetsFor returns how many packets the client takes in one payload.
+func packetsFor(r *http.Request) int {
+	if strings.Contains(strings.ToLower(r.UserAgent()), "python") {
+		return mostForPython
+	}
+	return math.MaxInt
 }
 
 func (s *Session) isDraining() bool {

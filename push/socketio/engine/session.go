@@ -16,6 +16,9 @@ type Session struct {
 	endpoint Endpoint
 	release  func() // of Config.Admit
 
+	mostPackets int    // that the client takes in the answer to a poll
+	rest        []byte // frames that the last answer had no room for; owned by who has the outlet
+
 	receiving sync.Mutex // held while the endpoint receives
 
 	mu    sync.Mutex // guards following

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -321,6 +322,41 @@ func TestClosePolling(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A client in Python gets no more packets at a time than it takes, and the rest in
+// order, by whatever transport.
+func TestManyPackets(t *testing.T) {
+	python := http.Header{"User-Agent": {"python-requests/2.28.1"}}
+	for _, upgrade := range []bool{false, true} {
+		inTime(t, Config{}, func(t *testing.T, s *site) {
+			got, _ := s.do(t.Context(), "GET", "EIO=4&transport=polling", "", python)
+			p := &poller{site: s}
+			if err := json.Unmarshal([]byte(got[5:]), &p.opened); err != nil {
+				t.Fatal(got)
+			}
+			var all []string
+			for i := range 50 {
+				all = append(all, fmt.Sprint("4", i))
+			}
+			p.post(strings.Join(all, "\x1e"))
+			s.want("the first", p.get(), "200 "+strings.Join(all[:mostForPython], "\x1e"))
+			if !upgrade {
+				for from := mostForPython; from < len(all); from += mostForPython {
+					s.want("the next", p.get(), "200 "+strings.Join(all[from:min(len(all), from+mostForPython)], "\x1e"))
+				}
+				return
+			}
+			c := s.dial(p.SID)
+			defer func() { _ = c.CloseNow() }()
+			c.send("2probe")
+			c.next()
+			c.send("5")
+			for _, want := range all[mostForPython:] {
+				s.want("by the WebSocket", c.next(), want)
+			}
+		})
+	}
 }
 
 func TestUpgrade(t *testing.T) {

@@ -271,6 +271,10 @@ func (s *Session) write(ping bool) {
 	if ping {
 		batch.add(pingFrame)
 	}
+	if len(s.rest) > 0 {
+		batch.add(s.rest)
+		s.rest = nil
+	}
 	more, err := false, error(nil)
 	for !more {
 		var m *Messages
