@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,11 +90,14 @@ func TestAgendaAtRandom(t *testing.T) {
 		spans := []time.Duration{200 * time.Millisecond, time.Second, 25 * time.Second}
 		random := rand.New(rand.NewPCG(1, 2))
 		var a agenda
+		var mu sync.Mutex // guards the next two
 		due := map[int]time.Time{}
 		span := map[int]time.Duration{}
 		all := make([]entry, entries)
 		for i := range all {
 			all[i].f = func() {
+				mu.Lock()
+				defer mu.Unlock()
 				before := time.Until(due[i])
 				if before < 0 || before > span[i]/early {
 					t.Errorf("%v early of %v", before, span[i])
@@ -105,22 +109,30 @@ func TestAgendaAtRandom(t *testing.T) {
 			i := random.IntN(entries)
 			if random.IntN(4) == 0 {
 				a.clear(&all[i])
+				mu.Lock()
 				delete(due, i)
+				mu.Unlock()
 			} else {
-				span[i] = spans[random.IntN(len(spans))]
+				length := spans[random.IntN(len(spans))]
 				base := time.Now().Add(-time.Duration(random.IntN(20)) * time.Millisecond)
-				due[i] = base.Add(span[i])
-				a.set(&all[i], span[i], base)
+				mu.Lock()
+				span[i], due[i] = length, base.Add(length)
+				mu.Unlock()
+				a.set(&all[i], length, base)
 			}
 			<-time.After(time.Duration(random.IntN(10)) * time.Millisecond)
 			synctest.Wait()
 		}
 		<-time.After(time.Minute)
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		for _, s := range a.spans {
 			if s.first != nil || s.last != nil {
 				t.Errorf("entries are left for %v", s.length)
 			}
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if len(due) != 0 {
 			t.Errorf("%d were not called", len(due))
 		}
