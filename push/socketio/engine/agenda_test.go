@@ -58,13 +58,18 @@ func TestAgenda(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var a agenda
 				start := time.Now()
+				var mu sync.Mutex // guards got
 				got := map[string]time.Duration{}
 				entries := map[string]*entry{}
 				for _, s := range c.steps {
 					<-time.After(s.at - time.Since(start))
 					e := entries[s.name]
 					if e == nil {
-						e = &entry{f: func() { got[s.name] = time.Since(start) }}
+						e = &entry{f: func() {
+							mu.Lock()
+							defer mu.Unlock()
+							got[s.name] = time.Since(start)
+						}}
 						entries[s.name] = e
 					}
 					if s.span == 0 {
@@ -74,6 +79,8 @@ func TestAgenda(t *testing.T) {
 					a.set(e, s.span, time.Now())
 				}
 				<-time.After(time.Minute)
+				mu.Lock()
+				defer mu.Unlock()
 				if d := cmp.Diff(c.want, got); d != "" {
 					t.Errorf("(-want +got):\n%s", d)
 				}
