@@ -344,7 +344,7 @@ func (v *socketViewer) subscribe(o push.Options) (*socketSource, error) {
 		v.of.h.log.Error("subscription failed", "technique", SocketIOWebSocket.String(), "error", err)
 		return nil, errors.New(storeFailed)
 	}
-	src := &socketSource{v: v, sub: sub, at: sub.Resume()}
+	src := &socketSource{v: v, sub: sub, wake: v.socket.Wake, at: sub.Resume()}
 	if o.After != nil && *o.After != sub.Cursor() {
 		src.at = *o.After // until the reset is delivered
 	}
@@ -355,6 +355,7 @@ func (v *socketViewer) subscribe(o push.Options) (*socketSource, error) {
 type socketSource struct {
 	v        *socketViewer
 	sub      *push.Subscription
+	wake     func()
 	greeting *engine.Messages // to be sent first; nil: nothing
 	at       push.Cursor      // where the client goes on that has got what was sent
 }
@@ -372,7 +373,7 @@ func (s *socketSource) Next() (*engine.Messages, error) {
 		return event("error", push.Failure(text).JSON(), s.at), nil
 	}
 	for {
-		frame, err := s.sub.Take(context.Background(), s.v.socket.Wake)
+		frame, err := s.sub.Take(context.Background(), s.wake)
 		switch {
 		case errors.Is(err, push.ErrClosed):
 			return nil, engine.ErrDone

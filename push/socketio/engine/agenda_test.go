@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,13 +58,18 @@ func TestAgenda(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var a agenda
 				start := time.Now()
+				var mu sync.Mutex // guards got
 				got := map[string]time.Duration{}
 				entries := map[string]*entry{}
 				for _, s := range c.steps {
 					<-time.After(s.at - time.Since(start))
 					e := entries[s.name]
 					if e == nil {
-						e = &entry{f: func() { got[s.name] = time.Since(start) }}
+						e = &entry{f: func() {
+							mu.Lock()
+							defer mu.Unlock()
+							got[s.name] = time.Since(start)
+						}}
 						entries[s.name] = e
 					}
 					if s.span == 0 {
@@ -73,6 +79,8 @@ func TestAgenda(t *testing.T) {
 					a.set(e, s.span, time.Now())
 				}
 				<-time.After(time.Minute)
+				mu.Lock()
+				defer mu.Unlock()
 				if d := cmp.Diff(c.want, got); d != "" {
 					t.Errorf("(-want +got):\n%s", d)
 				}
@@ -89,11 +97,14 @@ func TestAgendaAtRandom(t *testing.T) {
 		spans := []time.Duration{200 * time.Millisecond, time.Second, 25 * time.Second}
 		random := rand.New(rand.NewPCG(1, 2))
 		var a agenda
+		var mu sync.Mutex // guards the next two
 		due := map[int]time.Time{}
 		span := map[int]time.Duration{}
 		all := make([]entry, entries)
 		for i := range all {
 			all[i].f = func() {
+				mu.Lock()
+				defer mu.Unlock()
 				before := time.Until(due[i])
 				if before < 0 || before > span[i]/early {
 					t.Errorf("%v early of %v", before, span[i])
@@ -105,22 +116,30 @@ func TestAgendaAtRandom(t *testing.T) {
 			i := random.IntN(entries)
 			if random.IntN(4) == 0 {
 				a.clear(&all[i])
+				mu.Lock()
 				delete(due, i)
+				mu.Unlock()
 			} else {
-				span[i] = spans[random.IntN(len(spans))]
+				length := spans[random.IntN(len(spans))]
 				base := time.Now().Add(-time.Duration(random.IntN(20)) * time.Millisecond)
-				due[i] = base.Add(span[i])
-				a.set(&all[i], span[i], base)
+				mu.Lock()
+				span[i], due[i] = length, base.Add(length)
+				mu.Unlock()
+				a.set(&all[i], length, base)
 			}
 			<-time.After(time.Duration(random.IntN(10)) * time.Millisecond)
 			synctest.Wait()
 		}
 		<-time.After(time.Minute)
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		for _, s := range a.spans {
 			if s.first != nil || s.last != nil {
 				t.Errorf("entries are left for %v", s.length)
 			}
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if len(due) != 0 {
 			t.Errorf("%d were not called", len(due))
 		}

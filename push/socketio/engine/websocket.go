@@ -205,33 +205,28 @@ func (s *Session) giveUpProbe() {
 	}
 }
 
-// read takes packets until the connection ends. Behind each message it goes on in
-// another goroutine: the stack that handling a message has needed is twice what an
-// idle session costs.
+// read takes packets until the connection ends. Behind each it goes on in another
+// goroutine: the stack that handling a packet has needed is twice what an idle
+// session costs.
 func (s *Session) read(c *socket) {
-	for {
-		t, b, err := c.ws.Read(context.Background())
-		if err != nil {
-			reason := TransportError
-			if websocket.CloseStatus(err) != -1 {
-				reason = TransportClose
-			}
-			s.Close(reason)
-			_ = c.ws.CloseNow()
-			return
+	t, b, err := c.ws.Read(context.Background())
+	if err != nil {
+		reason := TransportError
+		if websocket.CloseStatus(err) != -1 {
+			reason = TransportClose
 		}
-		if err := s.take(t, b); err != nil {
-			reason := ParseError
-			if errors.Is(err, errClosedByClient) {
-				reason = TransportClose
-			}
-			s.Close(reason)
-		}
-		if t != websocket.MessageText || len(b) == 0 || b[0] != byte(typePong) {
-			s.server.running.Go(func() { s.read(c) })
-			return
-		}
+		s.Close(reason)
+		_ = c.ws.CloseNow()
+		return
 	}
+	if err := s.take(t, b); err != nil {
+		reason := ParseError
+		if errors.Is(err, errClosedByClient) {
+			reason = TransportClose
+		}
+		s.Close(reason)
+	}
+	s.server.running.Go(func() { s.read(c) })
 }
 
 // take handles one message of the WebSocket.
