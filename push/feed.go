@@ -257,6 +257,14 @@ func (f *Feed) ended() bool {
 	return f.closed
 }
 
+// Keeps reports whether all readings behind the cursor can be asked for.
+func (f *Feed) Keeps(c Cursor) bool {
+	floor, _ := f.history.Bounds()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return c.Store == f.store && c.Offset <= f.head.Load() && (floor <= c.Offset || f.base <= c.Offset+1)
+}
+
 // Close ends all subscriptions, once they have delivered what is there.
 func (f *Feed) Close() {
 	f.mu.Lock()

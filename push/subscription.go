@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/naru-telemetry/naru/device"
@@ -203,6 +204,48 @@ func (s *Subscription) Arm(w Waker) {
 	if s.presence {
 		s.feed.presences.wait(s)
 	}
+}
+
+// Take returns the next message, or nil when there is none at present; then f is
+// called as soon as there may be one, always the same f. f must neither block nor call
+// the feed. ctx bounds the search in the history. Take is for who does not Arm himself,
+// and not to be mixed with Next.
+func (s *Subscription) Take(ctx context.Context, f func()) (*Frame, error) {
+	call, ok := s.waker.(*caller)
+	if !ok {
+		call = &caller{f: f}
+	}
+	frame, err := s.PollLive(call.head.Swap(0))
+	if errors.Is(err, ErrBehind) {
+		frame, err = s.Poll(ctx)
+	}
+	if frame == nil && err == nil {
+		s.Arm(call)
+	}
+	return frame, err
+}
+
+// caller is a waker that calls.
+type caller struct {
+	head atomic.Uint64 // of the last waking; 0: none since it was looked at
+	f    func()
+}
+
+// Wake implements Waker.
+func (c *caller) Wake(head uint64) {
+	c.head.Store(head)
+	c.f()
+}
+
+// Resume returns where a viewer goes on who has been handed nothing yet: before
+// the first reading of a snapshot, else Cursor.
+func (s *Subscription) Resume() Cursor {
+	for _, f := range s.pending {
+		for offset := range f.Each() {
+			return Cursor{s.feed.store, offset - 1}
+		}
+	}
+	return s.Cursor()
 }
 
 // unwait takes the registrations of Arm back.
