@@ -215,7 +215,7 @@ func (s *Subscription) Take(ctx context.Context, f func()) (*Frame, error) {
 	if !ok {
 		call = &caller{f: f}
 	}
-	frame, err := s.PollLive(call.head.Swap(0))
+	frame, err := s.PollLive(call.head.Swap(0)) //nolint:contextcheck // it waits for nothing
 	if errors.Is(err, ErrBehind) {
 		frame, err = s.Poll(ctx)
 	}

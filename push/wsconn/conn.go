@@ -93,9 +93,19 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// Write writes all of b. It sets a deadline only when it has to wait: that costs as much
+// as half a write.
 func (c *Conn) Write(b []byte) (int, error) {
 	c.writing.Lock()
-	return c.Finish(b)
+	rest, err := c.writeNow(b)
+	switch {
+	case err != nil:
+		return 0, err
+	case rest == nil:
+		return len(b), nil
+	}
+	n, err := c.Finish(rest)
+	return len(b) - len(rest) + n, err
 }
 
 // ErrBusy is returned by TryWrite while somebody else writes.
@@ -107,6 +117,11 @@ func (c *Conn) TryWrite(b []byte) (rest []byte, err error) {
 	if !c.writing.TryLock() {
 		return nil, ErrBusy
 	}
+	return c.writeNow(b)
+}
+
+// writeNow does it for who holds writing, and lets go of it unless there is a rest.
+func (c *Conn) writeNow(b []byte) (rest []byte, err error) {
 	if c.raw == nil {
 		return b, nil
 	}
