@@ -303,6 +303,7 @@ func TestSources(t *testing.T) {
 		synctest.Wait() // a pipe holds nothing: all but one message is still to be asked for
 		p.send(`421["more"]`)
 		p.send(`422["more"]`)
+		synctest.Wait()
 		want := []string{"40{sid}", `42["a"]`, `42["a"]`, `42["a"]`, "431[1]", "432[2]", `42["c"]`}
 		if d := cmp.Diff(want, p.take(len(want))); d != "" {
 			t.Errorf("(-want +got):\n%s", d)

@@ -163,7 +163,9 @@ func (s *Session) pollEnd(wake chan struct{}, payload []byte, more bool) (_ []by
 	defer s.mu.Unlock()
 	ended := s.state != open
 	s.woken = s.woken || more
-	s.leaveOutletLocked()
+	if !s.leaveOutletLocked() { // the session has moved to a WebSocket meanwhile
+		s.server.running.Go(s.flush)
+	}
 	switch {
 	case ended && s.farewell != 0:
 		payload = append(appendSeparated(payload), byte(s.farewell))
@@ -176,7 +178,6 @@ func (s *Session) pollEnd(wake chan struct{}, payload []byte, more bool) (_ []by
 	if s.poll == wake {
 		s.poll = nil
 	}
-	s.startLocked() // on the WebSocket, if the session has moved there
 	return payload, 0, true
 }
 

@@ -308,8 +308,8 @@ func (s *Session) finishLocked() {
 	}()
 }
 
-// leaveOutlet gives the outlet up. It returns false when there is more to do for
-// who has it; on polling there never is.
+// leaveOutlet gives the outlet up. It returns false, and does not, when there is
+// something to be flushed to a WebSocket.
 func (s *Session) leaveOutlet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

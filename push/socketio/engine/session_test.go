@@ -413,6 +413,45 @@ func TestPollRacesUpgrade(t *testing.T) {
 	})
 }
 
+// gated is an endpoint whose Next waits.
+type gated struct {
+	echo
+	gate chan struct{}
+}
+
+func (g *gated) Next() (*Messages, error) {
+	<-g.gate
+	return g.echo.Next()
+}
+
+// An upgrade while a poll is still asking the endpoint: the WebSocket goes on when
+// the poll is done.
+func TestUpgradeWhileAsked(t *testing.T) {
+	var g *gated
+	cfg := Config{Open: func(s *Session, _ *http.Request) Endpoint {
+		g = &gated{echo{s: s, ended: -1}, make(chan struct{})}
+		return g
+	}}
+	inTime(t, cfg, func(_ *testing.T, s *site) {
+		p := s.poll()
+		waiting := p.gets()
+		wait(time.Millisecond)
+		p.post("4one")
+		wait(time.Millisecond)
+		c := s.dial(p.SID)
+		defer func() { _ = c.CloseNow() }()
+		c.send("2probe")
+		c.next()
+		c.send("5")
+		c.send("4two")
+		synctest.Wait()
+		close(g.gate)
+		s.want("the poll", <-waiting, "200 4one\x1e4two")
+		c.send("4three")
+		s.want("the WebSocket", c.next(), "4three")
+	})
+}
+
 // What goes wrong with a WebSocket that is tried ends that, not the session.
 func TestProbeFails(t *testing.T) {
 	for _, c := range []struct {
