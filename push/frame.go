@@ -112,7 +112,7 @@ func newFrame(size int) *Frame {
 type frameBuilder struct {
 	body     []byte // readings, between commas
 	readings int
-	room     [recentWanted]uint64 // for who looks for the readings
+	room     windowRoom // for who looks for the readings
 }
 
 const (

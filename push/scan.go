@@ -18,7 +18,7 @@ func (s *Subscription) find(ctx context.Context, upTo uint64) (*Frame, error) {
 			return nil, err
 		}
 		from := s.cursor
-		w := s.feed.window(s.topic, from, b.room[:0])
+		w := s.feed.window(s.topic, from, &b.room)
 		s.cursor = w.after
 		var frame *Frame
 		var err error
@@ -211,6 +211,7 @@ func (f *Feed) builder() *frameBuilder {
 func (f *Feed) release(b *frameBuilder) {
 	if cap(b.body) <= keepBuilder {
 		b.body, b.readings = b.body[:0], 0
+		clear(b.room.chunks[:]) // the feed may drop them
 		f.builders.Put(b)
 	}
 }

@@ -177,7 +177,7 @@ func (s *Subscription) Next(ctx context.Context) (*Frame, error) {
 			}
 		case <-ctx.Done():
 			s.unwait()
-			s.cursor = s.feed.window(s.topic, s.cursor, nil).after
+			s.cursor = s.feed.window(s.topic, s.cursor, new(windowRoom)).after
 			return nil, ctx.Err()
 		}
 	}
