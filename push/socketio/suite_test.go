@@ -2,21 +2,12 @@ package socketio
 
 import (
 	"encoding/json"
-	"net"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/naru-telemetry/naru/push/pushtest"
 	"github.com/naru-telemetry/naru/push/socketio/engine"
 )
-
-// suiteEnv names a folder with the repository socketio/socket.io, in whose
-// docs/socket.io-protocol/v5-test-suite `npm ci` has been run.
-const suiteEnv = "NARU_SOCKETIO_SUITES"
 
 // suiteConfig is what the suite wants.
 func suiteConfig() Config {
@@ -63,26 +54,5 @@ func (h *suiteHandler) Closed(reason string) {
 
 // TestOfficialSuite runs the tests of the protocol's authors.
 func TestOfficialSuite(t *testing.T) {
-	root := os.Getenv(suiteEnv)
-	if root == "" {
-		t.Skipf("%s does not name a folder with socketio/socket.io and its dependencies", suiteEnv)
-	}
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:3000") // as the suite has it
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/socket.io/", New(suiteConfig()))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(ln) })
-	defer serving.Wait()
-	defer func() { _ = server.Close() }()
-	cmd := exec.CommandContext(t.Context(), "npx", "mocha", "--exit", "test-suite.js")
-	cmd.Dir = filepath.Join(root, "docs", "socket.io-protocol", "v5-test-suite")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("%v", err)
-	}
-	t.Logf("%s", out)
+	pushtest.OfficialSuite(t, "docs/socket.io-protocol/v5-test-suite", "/socket.io/", New(suiteConfig()))
 }

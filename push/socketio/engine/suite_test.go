@@ -2,19 +2,13 @@ package engine
 
 import (
 	"errors"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-)
 
-// suiteEnv names a folder with the repository socketio/socket.io, in whose
-// docs/engine.io-protocol/v4-test-suite `npm ci` has been run.
-const suiteEnv = "NARU_SOCKETIO_SUITES"
+	"github.com/naru-telemetry/naru/push/pushtest"
+)
 
 // echo sends back what it gets.
 type echo struct {
@@ -72,26 +66,5 @@ func suiteConfig() Config {
 
 // TestOfficialSuite runs the tests of the protocol's authors.
 func TestOfficialSuite(t *testing.T) {
-	root := os.Getenv(suiteEnv)
-	if root == "" {
-		t.Skipf("%s does not name a folder with socketio/socket.io and its dependencies", suiteEnv)
-	}
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:3000") // as the suite has it
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/engine.io/", New(suiteConfig()))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(ln) })
-	defer serving.Wait()
-	defer func() { _ = server.Close() }()
-	cmd := exec.CommandContext(t.Context(), "npx", "mocha", "--exit", "test-suite.js")
-	cmd.Dir = filepath.Join(root, "docs", "engine.io-protocol", "v4-test-suite")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("%v", err)
-	}
-	t.Logf("%s", out)
+	pushtest.OfficialSuite(t, "docs/engine.io-protocol/v4-test-suite", "/engine.io/", New(suiteConfig()))
 }
