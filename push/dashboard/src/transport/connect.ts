@@ -1,5 +1,5 @@
 import { signal, type ReadonlySignal } from '@preact/signals-core';
-import { delay, type Backoff } from './backoff.ts';
+import { delay, reconnect, type Backoff } from './backoff.ts';
 import { StatusError, withQuery, type Env, type Start, type Technique } from './carrier.ts';
 import { Order } from './order.ts';
 import { answerWithin, ask, startLongPoll, startPoll } from './polls.ts';
@@ -57,7 +57,6 @@ const starts: Record<Technique, Start> = {
   poll: startPoll,
 };
 
-const reconnect: Backoff = { first: 500, most: 15_000 };
 const upgrade: Backoff = { first: 30_000, most: 300_000 };
 
 /** A connection that lasted this long, in milliseconds, was a good one: what follows is a first failure. */
