@@ -33,8 +33,11 @@ function watch(url, device, options = {}) {
   return { socket, seen };
 }
 
+/** A client that is cut while it changes transports notices only when no ping comes, after 45 s. */
+const arriveWithin = 60_000;
+
 const range = (n) => Array.from({ length: n }, (_, i) => i + 1);
-const arrived = (seen, n) => until(() => seen.values.length >= n, 15_000, `reading ${n}`);
+const arrived = (seen, n) => until(() => seen.values.length >= n, arriveWithin, `reading ${n}`);
 
 const manners = [
   { name: 'default', options: {}, ends: 'websocket' },

@@ -267,6 +267,6 @@ function attempt(f: () => void): void {
   } catch (reason) {
     setTimeout(() => {
       throw reason;
-    });
+    }, 0);
   }
 }

@@ -1,4 +1,5 @@
 import { Fetch, io, WebSocket as WebSockets, type Socket } from 'socket.io-client';
+import { StatusError, type Start } from './carrier.ts';
 import type { Message } from './messages.ts';
 import { checkMessage } from './wire.ts';
 
@@ -100,4 +101,44 @@ export function listen(socket: Socket, ears: Ears): void {
       if (m) ears.message(m, cursor);
     });
   }
+}
+
+/** Socket.IO as a technique of the page, which comes again and orders by itself. */
+export const startSocketIO: Start = (request, sink) => {
+  const base = new URL('../../', request.url); // of api/v1/live
+  const socket = socketTo(base, { again: false, ask: () => ({ ...parameters(request.url), after: request.cursor() }) });
+  const stop = (): void => {
+    socket.removeAllListeners();
+    socket.disconnect();
+  };
+  const end = (reason: Error): void => {
+    stop();
+    sink.end(reason);
+  };
+  socket.on('connect', () => sink.open());
+  socket.on('disconnect', (reason) => end(new Error(reason)));
+  socket.on('connect_error', (reason) => {
+    const status = statusOf(reason);
+    end(status === 0 ? reason : new StatusError(status, reason.message));
+  });
+  socket.io.on('ping', () => sink.alive());
+  listen(socket, {
+    hello: () => sink.alive(),
+    message: (m) => {
+      sink.alive();
+      sink.message(m);
+    },
+    bad: end,
+  });
+  socket.connect();
+  return { close: stop };
+};
+
+function parameters(url: URL): Record<string, string | string[]> {
+  const out: Record<string, string | string[]> = {};
+  for (const name of new Set(url.searchParams.keys())) {
+    const all = url.searchParams.getAll(name);
+    out[name] = all.length === 1 ? (all[0] ?? '') : all;
+  }
+  return out;
 }
