@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { defineConfig } from 'vite';
 
-// The client for other people's pages and programs: one file, and its types in one
-// more.
+// The client for other people's pages and programs: one file, with its types and
+// licences beside it.
 
 /** Reads the declarations that tsc has made, without what joins the files. */
 async function declarations() {
@@ -12,6 +12,17 @@ async function declarations() {
   const parts = ['transport/messages', 'client/naru'].map((name) => readFile(`.unit/types/${name}.d.ts`, 'utf8'));
   return (await Promise.all(parts)).join('\n').replaceAll(/^import .*\n|^export \{\};\n/gm, '');
 }
+
+/** What the file contains of others. */
+const libraries = ['socket.io-client', 'engine.io-client', 'socket.io-parser', 'engine.io-parser', '@socket.io/component-emitter'];
+
+/** Their licences, which ask for their text to go along. */
+async function licences() {
+  const texts = libraries.map(async (name) => `${name}\n\n${await readFile(`node_modules/${name}/LICENSE`, 'utf8')}`);
+  return (await Promise.all(texts)).join(`\n${'-'.repeat(72)}\n\n`);
+}
+
+const banner = '/*! naru.js, Apache-2.0. It contains libraries of Socket.IO under the MIT licence: see licences.txt beside it. */';
 
 export default defineConfig({
   publicDir: false,
@@ -22,14 +33,15 @@ export default defineConfig({
     rolldownOptions: {
       input: 'src/client/naru.ts',
       preserveEntrySignatures: 'strict',
-      output: { entryFileNames: 'naru.js', codeSplitting: false },
+      output: { entryFileNames: 'naru.js', codeSplitting: false, postBanner: banner },
     },
   },
   plugins: [
     {
-      name: 'declarations',
+      name: 'beside',
       async generateBundle() {
         this.emitFile({ type: 'asset', fileName: 'naru.d.ts', source: await declarations() });
+        this.emitFile({ type: 'asset', fileName: 'licences.txt', source: await licences() });
       },
     },
   ],
