@@ -289,6 +289,33 @@ test('in a browser, on a page elsewhere, over a killed gateway', async () => {
   }
 });
 
+test('in a browser, on a page of the gateway, with the session of who has logged in', async () => {
+  const chromium = await browser('--host-resolver-rules=MAP naru.local 127.0.0.1');
+  const url = `http://naru.local:${naru.ports.http.split(':')[1]}/`;
+  try {
+    const page = await chromium.newPage();
+    const phases = (technique) =>
+      page.evaluate(async (technique) => {
+        const { connect } = await import('/client/naru.js');
+        return new Promise((resolve) => {
+          const phases = [];
+          const state = (s) => {
+            phases.push(s.phase);
+            if (s.phase === 'live' || s.phase === 'unauthorized') resolve(phases);
+          };
+          connect(undefined, { technique }).readings({ device: 'nobody' }, () => undefined, { state });
+        });
+      }, technique);
+    assert.equal((await page.goto(`${url}client/licences.txt`)).status(), 200, 'open to everybody, and an address of this origin');
+    assert.deepEqual(await phases('polling'), ['connecting', 'unauthorized']);
+    assert.deepEqual(await phases('websocket'), ['connecting', 'unauthorized']);
+    await page.goto(`${url}?token=${(await readFile(path.join(naru.data, 'token'), 'utf8')).trim()}`);
+    for (const technique of [undefined, 'polling', 'websocket']) assert.deepEqual(await phases(technique), ['connecting', 'live']);
+  } finally {
+    await chromium.close();
+  }
+});
+
 test('in a browser, on a page that the gateway does not know: nothing', async () => {
   const elsewhere = await site();
   const chromium = await browser();
