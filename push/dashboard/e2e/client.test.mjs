@@ -124,6 +124,25 @@ for (const { name, technique, webSockets = 'pass', ends } of [
   });
 }
 
+test('who stops while the WebSocket takes over hears nothing more', async () => {
+  const gateway = connect(naru.url);
+  const told = [];
+  for (let after = 0; after < 20; after++) {
+    const states = [];
+    told.push(states);
+    const state = (s) => {
+      states.push(s.phase);
+      if (states.length === 2) setTimeout(stop, after);
+    };
+    const stop = gateway.readings({ device: 'stopped' }, () => undefined, { state });
+    await until(() => states.includes('closed'), 5000, 'the end');
+  }
+  const { stop, technique } = watch(gateway, {});
+  await until(() => technique() === 'websocket', 5000, 'the WebSocket of one that goes on');
+  stop();
+  for (const states of told) assert.match(states.join(' '), /^connecting live (live )?closed$/);
+});
+
 test('a later program goes on from any cursor', async () => {
   const gateway = connect(naru.url);
   const first = watch(gateway, { device: 'later', presence: false });

@@ -125,7 +125,8 @@ class Subscription {
   readonly #order = new Order();
   /** Where the next connection goes on; null: it begins. */
   #cursor: string | null;
-  #state: State = { phase: 'closed', technique: null, error: '' };
+  #state: State | null = null; // before it begins
+  #ended = false;
   #refusals = 0; // in a row
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -142,16 +143,13 @@ class Subscription {
   }
 
   stop(): void {
-    if (this.#ended) return;
     this.#end('closed', '');
   }
 
-  get #ended(): boolean {
-    return this.#state.phase === 'closed' || this.#state.phase === 'unauthorized';
-  }
-
   #end(phase: 'closed' | 'unauthorized', error: string): void {
+    if (this.#ended) return;
     this.#set(phase, null, error);
+    this.#ended = true;
     clearTimeout(this.#timer);
     this.#socket.removeAllListeners();
     this.#socket.disconnect();
@@ -219,9 +217,10 @@ class Subscription {
     else if (name === 'error') console.error('naru:', what);
   }
 
+  /** Says how it stands, if that is news. A socket that is closed finishes a change of transports that has begun: nobody is told. */
   #set(phase: Phase, technique: Technique | null = null, error = ''): void {
-    const { phase: p, technique: t, error: e } = this.#state;
-    if (p === phase && t === technique && e === error) return;
+    const before = this.#state;
+    if (this.#ended || (before?.phase === phase && before.technique === technique && before.error === error)) return;
     this.#state = { phase, technique, error };
     this.#tell('state', this.#state);
   }
