@@ -106,6 +106,7 @@ for (const [technique, link] of Object.entries({
   stream: 'Live · HTTP streaming',
   longpoll: 'Long polling',
   poll: 'Polling',
+  socketio: 'Live · Socket.IO',
 })) {
   test(`forced: ${technique}`, async () => {
     await withPage(async (page) => {
@@ -164,7 +165,7 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
 test('below a path of a proxy', async () => {
   const proxy = await proxied(naru);
   try {
-    for (const [technique, link] of [['', 'Live · WebSocket'], ['?technique=sse', 'Live · Server-sent events']]) {
+    for (const [technique, link] of [['', 'Live · WebSocket'], ['?technique=sse', 'Live · Server-sent events'], ['?technique=socketio', 'Live · Socket.IO']]) {
       await withPage(async (page) => {
         await until(async () => (await linkText(page)) === link, 8000, link);
         await page.goto(`${proxy.url}${technique}#/device/gh1`);
