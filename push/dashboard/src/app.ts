@@ -1,7 +1,7 @@
 import { computed, effect, signal } from '@preact/signals';
+import type { ComponentType } from 'preact';
 import { about, api, devices, type Changed, type Storage, type Waiting } from './api.ts';
 import { Board, titleOf } from './data/board.ts';
-import type { Given } from './data/grant.ts';
 import { beginning, type View } from './data/view.ts';
 import { Painter } from './draw/painter.ts';
 import { repaint } from './draw/palette.ts';
@@ -116,10 +116,10 @@ export type Dialog =
   | { kind: 'connection' | 'help' | 'add' }
   | { kind: 'admit'; device: Waiting }
   | { kind: 'ask'; question: Question }
-  | { kind: 'give'; done: () => void }
   /** The only time that new secrets are shown. */
   | { kind: 'secret'; made: Changed }
-  | { kind: 'given'; given: Given };
+  /** One of a page whose code comes later; once: it shows what is not shown again. */
+  | { kind: 'later'; View: ComponentType; once: boolean };
 export const dialog = signal<Dialog | null>(null);
 
 export const found = computed(() => {

@@ -68,8 +68,12 @@ export function watchTheLobby(): void {
   const isConnecting = computed(() => link.state.value.phase === 'connecting');
   const isLive = computed(() => link.state.value.phase === 'live');
   const isList = computed(() => place.value.page === 'list');
+  const isKnown = computed(() => session.value !== null);
   effect(() => {
-    if (session.value !== null && (isConnecting.value || (isLive.value && isList.value))) void ask();
+    if (isKnown.value) void ask();
+  });
+  effect(() => {
+    if (isConnecting.value || (isLive.value && isList.value)) void ask();
   });
   setTimeout(() => (settled.value = true), patience);
   document.addEventListener('visibilitychange', () => {

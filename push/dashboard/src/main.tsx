@@ -5,7 +5,6 @@ import './style/device.css';
 import './style/panels.css';
 import './style/registry.css';
 import './style/commands.css';
-import './style/access.css';
 import { render } from 'preact';
 import { start } from './app.ts';
 import { listenToKeys } from './keys.ts';

@@ -40,7 +40,9 @@ export function watchTheSession(): void {
     if (isStranger.value) link.close(); // it may still carry what we may no longer see
   });
   effect(() => {
+    const open = dialog.peek();
     // What is shown once stays until it was seen; everything else can be asked for again.
-    if (isLocked.value && dialog.peek()?.kind !== 'secret' && dialog.peek()?.kind !== 'given') dialog.value = null;
+    const isOnce = open?.kind === 'secret' || (open?.kind === 'later' && open.once);
+    if (isLocked.value && !isOnce) dialog.value = null;
   });
 }

@@ -173,7 +173,7 @@ export const en = {
     unknown: (id: string) => `No reading of ${id} yet. It appears here with its first one.`,
     silent: 'It is registered and has sent nothing yet.',
     waiting: 'It waits for approval, and nothing of it is stored.',
-    noCharts: 'The charts could not be loaded. Reload the page to try again.',
+    notLoaded: 'This part of the page could not be loaded. Reload the page to try again.',
     newest: 'Newest readings first',
     sections: { charts: 'Charts', commands: 'Commands', access: 'Access' },
     parts: 'Parts of the page',

@@ -1,10 +1,11 @@
-import type { ComponentChildren } from 'preact';
+import '../style/access.css';
 import { grants, isStranger, logout, type Grant, type Session } from '../api.ts';
 import { announcement, dialog, link } from '../app.ts';
 import { age } from '../draw/format.ts';
 import { moment, past } from '../draw/when.ts';
 import { session } from '../session.ts';
 import { s } from '../strings.ts';
+import { GiveDialog } from './Give.tsx';
 import { Icon, type IconName } from './Icon.tsx';
 import { useAsking, type Asking } from './useAsking.ts';
 import { Problem, useDoing } from './useDoing.tsx';
@@ -72,26 +73,28 @@ function You({ me }: { me: Session }) {
 function Grants({ me }: { me: Session }) {
   const asking = useAsking(grants.all, () => every, '');
   const list = asking.value.value;
-  const give = (
-    <button class="button primary" type="button" aria-haspopup="dialog" onClick={() => (dialog.value = { kind: 'give', done: asking.again })}>
-      <Icon name="plus" />
-      {s.grants.add}
-    </button>
-  );
+  const give = (): void => {
+    dialog.value = { kind: 'later', View: () => <GiveDialog done={asking.again} />, once: false };
+  };
   return (
     <>
       {list === undefined && asking.failed.value === '' && <p class="connecting">{s.connecting}</p>}
       {asking.failed.value !== '' && <p class="note">{s.grants.unavailable(asking.failed.value)}</p>}
-      {list?.length === 0 && <Nobody>{give}</Nobody>}
+      {list && (
+        <div class="answers">
+          <button class="button primary" type="button" aria-haspopup="dialog" onClick={give}>
+            <Icon name="plus" />
+            {s.grants.add}
+          </button>
+        </div>
+      )}
+      {list?.length === 0 && <Nobody />}
       {list && list.length > 0 && (
-        <>
-          <ul class="grants">
-            {list.toReversed().map((g) => (
-              <Row key={g.id} grant={g} me={me} asking={asking} />
-            ))}
-          </ul>
-          <div class="answers">{give}</div>
-        </>
+        <ul class="grants">
+          {list.toReversed().map((g) => (
+            <Row key={g.id} grant={g} me={me} asking={asking} />
+          ))}
+        </ul>
       )}
       {list && <p class="note first-token">{s.grants.first}</p>}
     </>
@@ -99,14 +102,13 @@ function Grants({ me }: { me: Session }) {
 }
 
 /** What stands where nobody has been given access. */
-function Nobody({ children }: { children: ComponentChildren }) {
+function Nobody() {
   return (
     <div class="nobody">
       <p>
         <strong>{s.grants.none}</strong>
       </p>
       <p>{s.grants.noneHint}</p>
-      {children}
     </div>
   );
 }

@@ -2,18 +2,15 @@ import { announcement, board, dialog, isEmpty, place, route } from '../app.ts';
 import { settled } from '../lobby.ts';
 import { isLocked } from '../session.ts';
 import { s } from '../strings.ts';
-import { AccessPage } from './AccessPage.tsx';
 import { AddDialog } from './Add.tsx';
 import { AskDialog } from './Ask.tsx';
 import { ConnectionDialog } from './Connection.tsx';
 import { DeviceList } from './DeviceList.tsx';
 import { Empty } from './Empty.tsx';
-import { GiveDialog } from './Give.tsx';
-import { GivenDialog } from './Given.tsx';
 import { Header } from './Header.tsx';
 import { HelpDialog } from './Help.tsx';
 import { Landing } from './Landing.tsx';
-import { Later } from './Later.tsx';
+import { Later, loadAccessPage, loadDevicePage } from './Later.tsx';
 import { LoginForm } from './Login.tsx';
 import { StorageNotice } from './Notice.tsx';
 import { RefusedPage } from './Refused.tsx';
@@ -54,18 +51,17 @@ function OpenDialog() {
       return <AskDialog question={open.question} />;
     case 'secret':
       return <SecretDialog made={open.made} />;
-    case 'give':
-      return <GiveDialog done={open.done} />;
-    case 'given':
-      return <GivenDialog given={open.given} />;
+    case 'later':
+      return <open.View />;
   }
 }
 
 function Main() {
   if (isLocked.value) return <LoginForm />;
-  if (route.value !== null) return <Later key={route.value} id={route.value} />;
+  const id = route.value;
+  if (id !== null) return <Later key={`device ${id}`} load={() => loadDevicePage(id)} />;
   if (place.value.page === 'refused') return <RefusedPage />;
-  if (place.value.page === 'access') return <AccessPage />;
+  if (place.value.page === 'access') return <Later key="access" load={loadAccessPage} />;
   if (!board.begun.value || !settled.value) return <p class="connecting">{s.connecting}</p>;
   return (
     <>

@@ -4,6 +4,7 @@ import { dialog } from '../app.ts';
 import { addressFor, linkOf, wishOf } from '../data/grant.ts';
 import { s } from '../strings.ts';
 import { Sheet } from './Dialog.tsx';
+import { GivenDialog } from './Given.tsx';
 import { Problem, useDoing } from './useDoing.tsx';
 
 /** Makes an access token, which is then shown once. done is called when there is one more. */
@@ -20,7 +21,7 @@ export function GiveDialog({ done }: { done: () => void }) {
       done();
       const address = addressFor(document.baseURI, known);
       const qr = made.role === 'writer' ? null : await qrOf(linkOf(address, made.token)).catch(() => null);
-      dialog.value = { kind: 'given', given: { made, address, qr } };
+      dialog.value = { kind: 'later', View: () => <GivenDialog given={{ made, address, qr }} />, once: true };
     });
   };
   const isAdmin = role.value === 'admin';
