@@ -39,9 +39,10 @@ func ParseCursor(s string) (Cursor, error) {
 }
 
 // String returns the cursor as it stands in messages.
-func (c Cursor) String() string { return string(c.append(nil)) }
+func (c Cursor) String() string { return string(c.Append(nil)) }
 
-func (c Cursor) append(dst []byte) []byte {
+// Append appends what String returns.
+func (c Cursor) Append(dst []byte) []byte {
 	dst = append(dst, c.Store...)
 	dst = append(dst, '-')
 	return strconv.AppendUint(dst, c.Offset, 10)

@@ -13,5 +13,6 @@
 // readings that are encoded once. A topic remembers which offsets it wants and
 // where it long wanted nothing: nobody searches, or misses, what is not wanted.
 //
-// Order of locks: Feed.mu before topic.mu. Nothing is called out under either.
+// Order of locks: Feed.mu before topic.mu. Nothing is called out under either but
+// the functions given to [Subscription.Take], which do not block.
 package push

@@ -257,6 +257,14 @@ func (f *Feed) ended() bool {
 	return f.closed
 }
 
+// Keeps reports whether all readings behind the cursor can be asked for.
+func (f *Feed) Keeps(c Cursor) bool {
+	floor, _ := f.history.Bounds()
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return c.Store == f.store && c.Offset <= f.head.Load() && (floor <= c.Offset || f.base <= c.Offset+1)
+}
+
 // Close ends all subscriptions, once they have delivered what is there.
 func (f *Feed) Close() {
 	f.mu.Lock()
@@ -292,13 +300,19 @@ func (w *window) at(offset uint64) (*chunk, int) {
 	return w.chunks[n/chunkSize], int(n % chunkSize)
 }
 
-// window looks for what the topic wants behind after; room is for the offsets.
-func (f *Feed) window(t *topic, after uint64, room []uint64) window {
+// windowRoom is where a window's slices may stand.
+type windowRoom struct {
+	wanted [recentWanted]uint64
+	chunks [scanReadings / chunkSize]*chunk
+}
+
+// window looks for what the topic wants behind after. The result stands in room.
+func (f *Feed) window(t *topic, after uint64, room *windowRoom) window {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	w := window{head: f.head.Load(), closed: f.closed}
 	w.after = t.skipLocked(after, w.head)
-	w.wanted, w.known = t.wantedLocked(room, w.after)
+	w.wanted, w.known = t.wantedLocked(room.wanted[:0], w.after)
 	if len(w.wanted) > 0 {
 		w.after = w.wanted[0] - 1
 	}
@@ -309,7 +323,7 @@ func (f *Feed) window(t *topic, after uint64, room []uint64) window {
 	default:
 		first := int((w.after + 1 - f.base) / chunkSize)
 		w.base = f.base + uint64(first)*chunkSize
-		w.chunks = slices.Clone(f.chunks[first:min(len(f.chunks), first+scanReadings/chunkSize)])
+		w.chunks = room.chunks[:copy(room.chunks[:], f.chunks[first:])]
 	}
 	return w
 }

@@ -29,7 +29,7 @@ type presence struct {
 func (f *Feed) Announce(d device.Presence) {
 	text := append(d.AppendJSON([]byte(`{"type":"device","device":`)), '}')
 	frame := newFrame(len(text))
-	frame.buf, frame.aside = append(frame.buf, text...), true
+	frame.buf, frame.aside, frame.Kind = append(frame.buf, text...), true, "device"
 	p := &f.presences
 	p.mu.Lock()
 	defer p.mu.Unlock()

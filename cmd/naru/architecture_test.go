@@ -56,6 +56,11 @@ var importRules = []importRule{
 		of:   []string{"./push"}, never: []string{"./ingest", "./storage"},
 	},
 	{
+		name: "push/socketio knows nothing of readings",
+		why:  "a protocol's library can be tried with the tests of its authors, and read without the gateway",
+		of:   []string{"./push/socketio", "./push/wsconn"}, never: []string{"./"}, unless: []string{"./push/socketio", "./push/wsconn"}, codeOnly: true,
+	},
+	{
 		name: "only storage knows bbolt",
 		why:  "the file format and its transactions have one owner",
 		of:   []string{"./"}, but: []string{"./storage"}, never: []string{"go.etcd.io/bbolt"},
@@ -195,6 +200,10 @@ func TestImportRules(t *testing.T) {
 		{"push/live", module + "storage", false, "push knows neither ingest nor storage"},
 		{"push", module + "ingest/wire", true, "push knows neither ingest nor storage"},
 		{"push", module + "device", false, ""},
+		{"push/socketio/engine", module + "push", false, "push/socketio knows nothing of readings"},
+		{"push/socketio", module + "device", false, "push/socketio knows nothing of readings"},
+		{"push/socketio", module + "push/socketio/engine", false, ""},
+		{"push/wsconn", module + "push/live", false, "push/socketio knows nothing of readings"},
 		{"push", "go.etcd.io/bbolt", false, "only storage knows bbolt"},
 		{"storage", "go.etcd.io/bbolt/errors", false, ""},
 		{"firmware-sim", "github.com/pion/dtls/v2", false, ""},

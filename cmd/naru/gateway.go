@@ -26,8 +26,11 @@ import (
 	"github.com/naru-telemetry/naru/storage"
 )
 
-// tokenFile holds the access token, in the data folder.
-const tokenFile = "token"
+// Files in the data folder beside the store's.
+const (
+	tokenFile    = "token"             // the access token
+	socketIOFile = "socketio-sessions" // by what clients of Socket.IO are known again
+)
 
 // sessionFile holds the key of the sessions of browsers, in the data folder.
 const sessionFile = "session-key"
@@ -45,6 +48,7 @@ type gateway struct {
 	tcp      *listen.TCP
 	tls      *listen.TLS          // of tcp, and of those among extras
 	ca       *authority.Authority // nil when the certificate is somebody else's
+	viewers  *live.Sessions       // nil until it is open
 	live     *live.Handler
 	importer *importer
 	api      *api.API
@@ -158,8 +162,11 @@ func (g *gateway) openPush() error {
 	if g.token, g.tokenMade, err = auth.LoadToken(filepath.Join(s.Data, tokenFile)); err != nil {
 		return err
 	}
+	if g.viewers, err = live.OpenSessions(filepath.Join(s.Data, socketIOFile)); err != nil {
+		return err
+	}
 	g.live = live.New(live.Config{
-		Feed: g.feed, Origins: s.Origins, JSONP: s.JSONP, Iframe: s.Iframe, MaxViewers: s.MaxViewers, Logger: g.log.With("component", "live"),
+		Feed: g.feed, Origins: s.Origins, JSONP: s.JSONP, Iframe: s.Iframe, MaxViewers: s.MaxViewers, Sessions: g.viewers, Logger: g.log.With("component", "live"),
 	})
 	g.importer = &importer{store: g.store, admit: g.pipeline.Gate().Introduce}
 	g.api = api.New(api.Config{
@@ -244,6 +251,9 @@ func (g *gateway) abandon() error {
 	}
 	if g.udpConn != nil {
 		errs = append(errs, g.udpConn.Close())
+	}
+	if g.viewers != nil {
+		errs = append(errs, g.viewers.Close())
 	}
 	return errors.Join(append(errs, g.closeExtra(), g.closeSessions(), g.store.Close())...)
 }

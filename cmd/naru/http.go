@@ -25,6 +25,8 @@ func (g *gateway) handlers() map[string]http.Handler {
 	all := map[string]http.Handler{
 		"/api/v1/live":    g.live,
 		techniquesPath:    g.live.Negotiation(),
+		"/socket.io":      g.live.SocketIO(),
+		"/socket.io/{$}":  g.live.SocketIO(),
 		"/api/":           g.api,
 		"/metrics":        promhttp.HandlerFor(g.registry(), promhttp.HandlerOpts{}),
 		"/":               dashboard.Handler(dashboard.Config{}),

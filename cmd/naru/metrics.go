@@ -31,6 +31,7 @@ var (
 	viewersDesc   = desc("viewers", "Viewers being served, by technique.", "technique")
 	viewsDesc     = desc("views_total", "Viewers served since the start, by technique.", "technique")
 	accessDesc    = desc("access_refused_total", "Requests over HTTP that were refused access, by reason.", "reason")
+	socketIODesc  = desc("socketio_ended_total", "Sessions of Socket.IO that have ended, by reason.", "reason")
 	writesDesc    = desc("http_writes_total", "Writes over HTTP, by the status of the answer.", "status")
 	buildInfoDesc = desc("build_info", "1, labelled with the version.", "version")
 )
@@ -112,6 +113,12 @@ func (c *gatewayCollector) collectPush(out chan<- prometheus.Metric, counter, ga
 	gauge("http_connections", "Open connections to the page and the API.", float64(open))
 	counter("http_connections_refused_total", "Connections closed at once because there were too many.", float64(refused))
 	counter("viewers_refused_total", "Viewers turned away because there were too many.", float64(c.live.Refused()))
+	socketIO := c.live.SocketIOStats()
+	counter("socketio_recovered_total", "Clients of Socket.IO that came again and went on.", float64(socketIO.Recovered))
+	counter("socketio_begun_anew_total", "Clients of Socket.IO that came again and could not go on.", float64(socketIO.Anew))
+	for reason, n := range socketIO.Ended {
+		out <- prometheus.MustNewConstMetric(socketIODesc, prometheus.CounterValue, float64(n), reason)
+	}
 	for _, t := range live.Techniques() {
 		now, total := c.live.Viewers(t)
 		out <- prometheus.MustNewConstMetric(viewersDesc, prometheus.GaugeValue, float64(now), t.String())

@@ -37,6 +37,8 @@ var routes = []route{
 	{"/", "GET", "viewers"},
 	{"/api/v1/live", "GET", "viewers"},
 	{"/api/v1/live/techniques", "GET", "viewers"},
+	{"/socket.io", "GET", "viewers"},
+	{"/socket.io/{$}", "GET", "viewers"},
 	{"/api/v1/about", "GET", "viewers"},
 	{"/api/v1/devices", "GET", "viewers"},
 	{"/api/v1/devices/{id}", "GET", "viewers"},

@@ -92,6 +92,7 @@ func (g *gateway) run(ctx context.Context) error {
 	}
 	errs = append(errs, store.stop())
 	g.feed.Close()
+	g.live.Drain()
 	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), viewerGrace)
 	defer cancel()
 	if g.http.Shutdown(goodbye) != nil {
@@ -101,7 +102,7 @@ func (g *gateway) run(ctx context.Context) error {
 	if g.live.Wait(goodbye) != nil {
 		g.log.Warn("some viewers did not answer the goodbye")
 	}
-	errs = append(errs, g.closeSessions(), g.store.Close())
+	errs = append(errs, g.viewers.Close(), g.closeSessions(), g.store.Close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		// The part that failed has returned it too.
 		errs = append([]error{cause}, slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, cause) })...)

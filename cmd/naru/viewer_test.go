@@ -16,9 +16,10 @@ import (
 // rawViewer is a WebSocket viewer that costs next to nothing: it knows unmasked
 // text frames, pings and closing, and keeps the message as it came.
 type rawViewer struct {
-	conn net.Conn
-	r    *bufio.Reader
-	buf  []byte
+	conn     net.Conn
+	r        *bufio.Reader
+	buf      []byte
+	socketIO bool // pings are messages
 }
 
 // errGoodbye is what a viewer gets when the gateway says why it closes.
@@ -28,21 +29,48 @@ func (e *errGoodbye) Error() string { return fmt.Sprintf("closed with code %d", 
 
 // dialViewer opens a WebSocket on the live endpoint.
 func dialViewer(ctx context.Context, addr, query string) (*rawViewer, error) {
+	return openViewer(ctx, addr, "/api/v1/live?"+query)
+}
+
+// dialSocketIO opens a viewer by Socket.IO on a WebSocket, and takes what comes
+// before the readings.
+func dialSocketIO(ctx context.Context, addr, query string) (*rawViewer, error) {
+	v, err := openViewer(ctx, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
+	if err != nil {
+		return nil, err
+	}
+	v.socketIO = true
+	for _, want := range []string{"0{", "40{", `42["hello",`} {
+		message, err := v.next()
+		if err == nil && !bytes.HasPrefix(message, []byte(want)) {
+			err = fmt.Errorf("got %q, want %s", message, want)
+		}
+		if err == nil && want == "0{" {
+			_, err = v.conn.Write([]byte{0x81, 0x82, 0, 0, 0, 0, '4', '0'})
+		}
+		if err != nil {
+			return nil, errors.Join(err, v.conn.Close())
+		}
+	}
+	return v, nil
+}
+
+func openViewer(ctx context.Context, addr, target string) (*rawViewer, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	v := &rawViewer{conn: conn, r: bufio.NewReaderSize(conn, 4096)}
-	if err := v.upgrade(addr, query); err != nil {
+	if err := v.upgrade(addr, target); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return v, nil
 }
 
-func (v *rawViewer) upgrade(addr, query string) error {
-	_, err := fmt.Fprintf(v.conn, "GET /api/v1/live?%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", query, addr)
+func (v *rawViewer) upgrade(addr, target string) error {
+	_, err := fmt.Fprintf(v.conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", target, addr)
 	if err != nil {
 		return err
 	}
@@ -79,6 +107,10 @@ func (v *rawViewer) next() ([]byte, error) {
 		switch {
 		case err != nil:
 			return nil, err
+		case opcode == 1 && v.socketIO && string(v.buf) == "2":
+			if _, err := v.conn.Write([]byte{0x81, 0x81, 0, 0, 0, 0, '3'}); err != nil {
+				return nil, err
+			}
 		case opcode == 1:
 			return v.buf, nil
 		case opcode == 8 && len(v.buf) >= 2:

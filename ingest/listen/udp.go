@@ -121,7 +121,7 @@ func (u *UDP) receive(ctx context.Context, conn *net.UDPConn, h Handler, secured
 			failed = 0
 			u.datagrams.Add(int64(n))
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		case errors.Is(err, net.ErrClosed), failed == maxReadErrors:
 			return fmt.Errorf("listen: udp: %w", err)
 		default:
@@ -145,7 +145,7 @@ func (u *UDP) receive(ctx context.Context, conn *net.UDPConn, h Handler, secured
 			}
 		}
 		if h.Flush(ctx) != nil {
-			return nil // the only error is that ctx is done
+			return nil //nolint:nilerr // the only error is that ctx is done
 		}
 		rest.after(n)
 	}

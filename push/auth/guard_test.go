@@ -171,18 +171,18 @@ func TestToken(t *testing.T) {
 // What is answered as a script can be read by the page of any site that the browser
 // shows: neither the address nor a cookie is enough.
 func TestScriptsWantTheToken(t *testing.T) {
-	session := loggedIn(t)
+	session, here := loggedIn(t), http.Header{"Host": {"localhost"}}
 	for _, c := range []struct {
 		name, remote, query string
 		header              http.Header
 		want                int
 	}{
-		{"this machine", "127.0.0.1:5000", "?callback=f", nil, 401},
+		{"this machine", "127.0.0.1:5000", "?callback=f", here, 401},
 		{"cookie", "192.168.1.5:5000", "?callback=f", http.Header{"Cookie": {session}}, 401},
-		{"cookie on this machine", "127.0.0.1:5000", "?after=x&callback=", http.Header{"Cookie": {session}}, 401},
+		{"cookie on this machine", "127.0.0.1:5000", "?after=x&callback=", http.Header{"Host": {"localhost"}, "Cookie": {session}}, 401},
 		{"token", "192.168.1.5:5000", "?callback=f&token=" + token, nil, 200},
-		{"token on this machine", "127.0.0.1:5000", "?callback=f&token=" + token, nil, 200},
-		{"no script", "127.0.0.1:5000", "?callbacks=f", nil, 200},
+		{"token on this machine", "127.0.0.1:5000", "?callback=f&token=" + token, here, 200},
+		{"no script", "127.0.0.1:5000", "?callbacks=f", here, 200},
 	} {
 		if resp := ask(t, Config{Token: token}, http.MethodGet, "/api/v1/live"+c.query, c.remote, c.header); resp.StatusCode != c.want {
 			t.Errorf("%s: %s, want %d", c.name, resp.Status, c.want)

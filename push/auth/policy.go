@@ -62,6 +62,8 @@ var policy = []Rule{
 	{"/", Look, &plain}, // the page and its files
 	{"/api/v1/live", Look, &plain},
 	{"/api/v1/live/techniques", Look, &plain},
+	{"/socket.io", Look, &plain},
+	{"/socket.io/{$}", Look, &plain},
 	{"GET /api/v1/about", Look, &plain},
 	{"GET /api/v1/devices", Look, &plain},
 	{"GET /api/v1/devices/{id}", Look, &plain},

@@ -17,7 +17,7 @@ func TestLimitedViewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		g.as = func(r *http.Request) *http.Request {
 			return r.WithContext(push.WithViewer(r.Context(), &push.Viewer{Name: "kitchen", Limit: limit}))
 		}

@@ -20,11 +20,14 @@ func (f *flusher) add(v *wsViewer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queue = append(f.queue, v)
-	if f.workers < runtime.GOMAXPROCS(0) {
+	if f.workers < runtime.GOMAXPROCS(0) && len(f.queue)-f.head > perWorker*f.workers {
 		f.workers++
 		go f.work()
 	}
 }
+
+// perWorker is for how many viewers a worker is worth waking.
+const perWorker = 16
 
 // keepQueue is the longest queue whose memory is kept.
 const keepQueue = 1024

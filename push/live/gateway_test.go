@@ -48,11 +48,14 @@ func newGateway(t testing.TB, ln net.Listener, dial func(context.Context) (net.C
 	cfg.JSONP, cfg.Iframe = !cfg.JSONP, !cfg.Iframe // the zero Config of a test has all
 	cfg.Feed, cfg.Logger = g.feed, slog.New(slog.NewTextHandler(g.logged, nil))
 	g.handler = New(cfg)
+	mux := http.NewServeMux()
+	mux.Handle("/", g.handler)
+	mux.Handle("/socket.io/", g.handler.SocketIO())
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.as != nil {
 			r = g.as(r)
 		}
-		g.handler.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r)
 	})
 	g.server = &http.Server{Handler: handler, WriteTimeout: time.Minute, ReadHeaderTimeout: 10 * time.Second}
 	transport := &http.Transport{
@@ -67,6 +70,7 @@ func newGateway(t testing.TB, ln net.Listener, dial func(context.Context) (net.C
 	})
 	t.Cleanup(func() {
 		g.feed.Close()
+		g.handler.Drain()
 		transport.CloseIdleConnections()
 		_ = g.server.Close()
 		serving.Wait()
@@ -116,43 +120,8 @@ func loopback(t testing.TB, cfg Config) *gateway {
 
 func piped(t testing.TB, cfg Config) *gateway {
 	t.Helper()
-	ln := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	return newGateway(t, ln, ln.dial, cfg)
-}
-
-// pipeListener accepts pipes. A write to one blocks until it is read.
-type pipeListener struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case l.conns <- there:
-		return here, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	ln := pushtest.NewPipes()
+	return newGateway(t, ln, ln.Dial, cfg)
 }
 
 // publish stores and publishes a reading of each of these series, device/metric.
@@ -261,7 +230,16 @@ func (g *gateway) request(method string, header http.Header, rawQuery string) (*
 
 // everywhere runs a test for every technique, over loopback and, with fake time,
 // over pipes.
-func everywhere(t *testing.T, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
+func everywhere(t *testing.T, test func(t *testing.T, g *gateway, k kind)) {
+	by(t, kinds, Config{}, test)
+}
+
+// atEndpoint is everywhere without Socket.IO, which has requests of its own.
+func atEndpoint(t *testing.T, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
+	by(t, kinds[:SocketIOPolling], cfg, test)
+}
+
+func by(t *testing.T, kinds []kind, cfg Config, test func(t *testing.T, g *gateway, k kind)) {
 	for _, k := range kinds {
 		t.Run(k.String()+"/loopback", func(t *testing.T) { test(t, loopback(t, cfg), k) })
 		t.Run(k.String()+"/pipe", func(t *testing.T) {

@@ -99,16 +99,16 @@ func TestNegotiation(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "websocket sse stream longpoll poll"},
-		{Config{JSONP: true}, "websocket sse stream longpoll poll jsonp"},
-		{Config{Iframe: true}, "websocket sse stream longpoll poll iframe"},
+		{Config{}, "websocket socketio sse stream longpoll poll"},
+		{Config{JSONP: true}, "websocket socketio sse stream longpoll poll jsonp"},
+		{Config{Iframe: true}, "websocket socketio sse stream longpoll poll iframe"},
 	} {
 		g := loopback(t, Config{})
 		cfg := c.cfg
 		cfg.Feed = g.feed
 		var names []string
 		for _, o := range New(cfg).offers() {
-			names = append(names, o.Name.String())
+			names = append(names, o.Name)
 		}
 		if got := strings.Join(names, " "); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.cfg, got, c.want)

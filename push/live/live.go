@@ -16,6 +16,8 @@ import (
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/socketio/engine"
+	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
 // Defaults and bounds.
@@ -23,9 +25,8 @@ const (
 	// heartbeat is after how long a silent stream says that it lives. Proxies
 	// commonly cut after 30 or 60 seconds.
 	heartbeat = 15 * time.Second
-	// writeTimeout ends a viewer that does not take a message. Less than the time
-	// in which a person notices, more than a Wi-Fi hiccup.
-	writeTimeout = 15 * time.Second
+	// writeTimeout ends a viewer that does not take a message.
+	writeTimeout = wsconn.WriteTimeout
 	// maxWait bounds long polling, for proxies as above.
 	maxWait = 55 * time.Second
 	// DefaultMaxViewers bounds the requests that are served at a time.
@@ -43,7 +44,9 @@ type Config struct {
 	JSONP, Iframe bool
 	// MaxViewers bounds the viewers; 0 means DefaultMaxViewers.
 	MaxViewers int
-	Logger     *slog.Logger
+	// Sessions is by what Socket.IO sessions are known again; nil means NewSessions.
+	Sessions *Sessions
+	Logger   *slog.Logger
 }
 
 // storeFailed is what a viewer learns of errors that are not its own.
@@ -65,17 +68,19 @@ const (
 	LongPolling
 	Polling
 	JSONP
+	SocketIOPolling
+	SocketIOWebSocket
 	techniques
 )
 
 // String returns the technique's name as it stands in labels.
 func (t Technique) String() string {
-	return [techniques]string{"websocket", "sse", "stream", "iframe", "longpoll", "poll", "jsonp"}[t]
+	return [techniques]string{"websocket", "sse", "stream", "iframe", "longpoll", "poll", "jsonp", "socketio-polling", "socketio-websocket"}[t]
 }
 
 // Techniques returns all techniques there are.
 func Techniques() []Technique {
-	return []Technique{WebSocket, ServerSentEvents, Stream, Iframe, LongPolling, Polling, JSONP}
+	return []Technique{WebSocket, ServerSentEvents, Stream, Iframe, LongPolling, Polling, JSONP, SocketIOPolling, SocketIOWebSocket}
 }
 
 // Handler serves the live endpoint. Streams end when the feed is closed.
@@ -86,6 +91,7 @@ type Handler struct {
 	iframe     bool
 	maxViewers int64
 	log        *slog.Logger
+	socketIO   *socketIO
 
 	begun time.Time
 	flush flusher
@@ -103,7 +109,12 @@ func New(cfg Config) *Handler {
 	if cfg.MaxViewers == 0 {
 		cfg.MaxViewers = DefaultMaxViewers
 	}
-	return &Handler{begun: time.Now(), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed), maxViewers: int64(cfg.MaxViewers), log: cfg.Logger}
+	h := &Handler{
+		begun: time.Now(), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, maxViewers: int64(cfg.MaxViewers), log: cfg.Logger,
+		origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed),
+	}
+	h.socketIO = newSocketIO(h, cfg.Sessions)
+	return h
 }
 
 // malformed reports whether path.Match refuses the pattern.
@@ -115,21 +126,31 @@ func malformed(pattern string) bool {
 // Viewers returns how many requests are being served by the technique, and how
 // many have been since the start.
 func (h *Handler) Viewers(t Technique) (now, total int64) {
+	switch t { //nolint:exhaustive // the others are counted here
+	case SocketIOPolling:
+		return h.socketIO.server.Engine().Sessions(engine.Polling)
+	case SocketIOWebSocket:
+		return h.socketIO.server.Engine().Sessions(engine.WebSocket)
+	}
 	return h.viewers[t].Load(), h.served[t].Load()
 }
 
-// Wait waits until no request is being served any more, which takes the feed to
-// be closed, or until ctx is done. The server's Shutdown does not know of
-// WebSockets.
+// Drain has the sessions of Socket.IO end, once their viewers have what there is.
+// The feed is to be closed before.
+func (h *Handler) Drain() { h.socketIO.server.Engine().Drain() }
+
+// Wait waits until no viewer is being served any more, which takes Drain, or until
+// ctx is done. The server's Shutdown does not know of WebSockets.
 func (h *Handler) Wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		h.open.Wait()
 		close(done)
 	}()
+	err := h.socketIO.server.Engine().Wait(ctx)
 	select {
 	case <-done:
-		return nil
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -138,18 +159,33 @@ func (h *Handler) Wait(ctx context.Context) error {
 // Refused returns how many viewers were turned away because there were too many.
 func (h *Handler) Refused() int64 { return h.refused.Load() }
 
+// retryAfter is when a viewer that was turned away may come again, in seconds.
+const retryAfter = 5
+
+const tooMany = "too many viewers"
+
+// enter counts a viewer in. It reports false when there are too many.
+func (h *Handler) enter() bool {
+	if h.total.Add(1) > h.maxViewers {
+		h.total.Add(-1)
+		h.refused.Add(1)
+		return false
+	}
+	return true
+}
+
+func (h *Handler) leave() { h.total.Add(-1) }
+
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !getOnly(w, r) {
 		return
 	}
-	h.open.Add(1)
-	if h.total.Add(1) > h.maxViewers {
-		h.release()
-		h.refused.Add(1)
-		w.Header().Set("Retry-After", "5")
-		push.Refuse(w, http.StatusServiceUnavailable, "too many viewers")
+	if !h.enter() {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		push.Refuse(w, http.StatusServiceUnavailable, tooMany)
 		return
 	}
+	h.open.Add(1)
 	req, err := h.parse(r)
 	if err != nil {
 		h.release()
@@ -207,7 +243,7 @@ func getOnly(w http.ResponseWriter, r *http.Request) bool {
 
 // release ends what ServeHTTP has begun to count.
 func (h *Handler) release() {
-	h.total.Add(-1)
+	h.leave()
 	h.open.Done()
 }
 
@@ -226,27 +262,13 @@ func (h *Handler) parse(r *http.Request) (request, error) {
 		return request{}, errors.New("the query is malformed")
 	}
 	var req request
-	req.options.Selector, err = device.NewSelector(q["device"], q["metric"])
-	if err != nil {
-		return request{}, err
-	}
-	req.options.Selector = req.options.Selector.Within(push.ViewerOf(r).Limit)
-	if req.options.Policy, err = push.ParsePolicy(q.Get("policy"), q.Get("every"), q.Get("deadband")); err != nil {
-		return request{}, err
-	}
-	if req.options.After, err = after(q, r.Header); err != nil {
-		return request{}, err
-	}
-	if req.options.Last, err = number(q, "last", push.MaxLast); err != nil {
+	if req.options, err = options(q, r.Header, push.ViewerOf(r).Limit); err != nil {
 		return request{}, err
 	}
 	if req.options.Limit, err = number(q, "limit", push.MaxLimit); err != nil {
 		return request{}, err
 	}
 	if req.wait, err = wait(q.Get("wait")); err != nil {
-		return request{}, err
-	}
-	if req.options.Presence, err = presence(q.Get("presence")); err != nil {
 		return request{}, err
 	}
 	if req.technique, req.name, err = h.legacy(r); err != nil {
@@ -266,14 +288,37 @@ func (h *Handler) parse(r *http.Request) (request, error) {
 	return req, nil
 }
 
-// presence reads 1 or true, 0 or false; absent is false.
-func presence(s string) (bool, error) {
+// options reads what all techniques have, for a viewer for whom there are the devices
+// within limit. Its errors are for the viewer.
+func options(q url.Values, h http.Header, limit device.Selector) (o push.Options, err error) {
+	if o.Selector, err = device.NewSelector(q["device"], q["metric"]); err != nil {
+		return push.Options{}, err
+	}
+	o.Selector = o.Selector.Within(limit)
+	if o.Policy, err = push.ParsePolicy(q.Get("policy"), q.Get("every"), q.Get("deadband")); err != nil {
+		return push.Options{}, err
+	}
+	if o.After, err = after(q, h); err != nil {
+		return push.Options{}, err
+	}
+	if o.Last, err = number(q, "last", push.MaxLast); err != nil {
+		return push.Options{}, err
+	}
+	if o.Presence, err = flag(q, "presence"); err != nil {
+		return push.Options{}, err
+	}
+	return o, nil
+}
+
+// flag reads 1 or true, 0 or false; absent is false.
+func flag(q url.Values, name string) (bool, error) {
+	s := q.Get(name)
 	if s == "" {
 		return false, nil
 	}
 	on, err := strconv.ParseBool(s)
 	if err != nil {
-		return false, errors.New("presence: want 1 or 0")
+		return false, errors.New(name + ": want 1 or 0")
 	}
 	return on, nil
 }

@@ -12,7 +12,7 @@ import (
 // Device messages come with every streaming technique that asks for them; an
 // answer to a poll has none.
 func TestPresence(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		announce := func(id device.ID, s device.State) { g.feed.Announce(device.Presence{ID: id, State: s}) }
 		announce("a", device.Online)
 		announce("b", device.Unheard)
@@ -56,7 +56,7 @@ func TestPresence(t *testing.T) {
 
 // Without being asked for there are none, but on a WebSocket that asks later.
 func TestNoPresence(t *testing.T) {
-	everywhere(t, Config{}, func(t *testing.T, g *gateway, k kind) {
+	everywhere(t, func(t *testing.T, g *gateway, k kind) {
 		if k.polling() {
 			return
 		}

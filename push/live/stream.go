@@ -3,11 +3,11 @@ package live
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
 	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
 // framing is how a streaming technique writes messages into one long response.
@@ -106,17 +106,11 @@ func relay(ctx context.Context, w http.ResponseWriter, out *http.ResponseControl
 
 // send writes b through to the viewer. It reports false when the viewer is gone.
 func send(w http.ResponseWriter, out *http.ResponseController, b []byte) bool {
-	if out.SetWriteDeadline(time.Now().Add(jittered(writeTimeout))) != nil {
+	if out.SetWriteDeadline(time.Now().Add(wsconn.Jittered(writeTimeout))) != nil {
 		return false
 	}
 	if _, err := w.Write(b); err != nil {
 		return false
 	}
 	return out.Flush() == nil
-}
-
-// jittered returns 80 to 100 % of d, so that viewers which stalled together do
-// not come back together.
-func jittered(d time.Duration) time.Duration {
-	return d - rand.N(d/5)
 }

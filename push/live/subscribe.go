@@ -28,20 +28,34 @@ type subscribeMessage struct {
 }
 
 func parseSubscribe(kind websocket.MessageType, b []byte) (push.Options, error) {
-	var m subscribeMessage
 	if kind != websocket.MessageText {
 		return push.Options{}, errors.New("want a text message")
 	}
-	var mismatch *json.UnmarshalTypeError
-	switch err := json.Unmarshal(b, &m); {
-	case errors.As(err, &mismatch) && mismatch.Field != "":
-		return push.Options{}, errors.New(mismatch.Field + ": unexpected " + mismatch.Value)
-	case err != nil:
-		return push.Options{}, errors.New(`want {"type":"subscribe","device":[…],"metric":[…],"after":"…"}`)
+	m, err := decodeSubscribe(b)
+	if err != nil {
+		return push.Options{}, err
 	}
 	if m.Type != "subscribe" {
 		return push.Options{}, errors.New(`type: want "subscribe"`)
 	}
+	o, err := m.options()
+	o.Subscribed = err == nil
+	return o, err
+}
+
+func decodeSubscribe(b []byte) (m subscribeMessage, err error) {
+	var mismatch *json.UnmarshalTypeError
+	switch err := json.Unmarshal(b, &m); {
+	case errors.As(err, &mismatch) && mismatch.Field != "":
+		return m, errors.New(mismatch.Field + ": unexpected " + mismatch.Value)
+	case err != nil:
+		return m, errors.New(`want {"type":"subscribe","device":[…],"metric":[…],"after":"…"}`)
+	}
+	return m, nil
+}
+
+// options returns what the viewer wants. Its errors are for the viewer.
+func (m *subscribeMessage) options() (push.Options, error) {
 	if m.Last < 0 || m.Last > push.MaxLast {
 		return push.Options{}, errors.New("last: want a number from 1 to " + strconv.Itoa(push.MaxLast))
 	}
@@ -53,7 +67,7 @@ func parseSubscribe(kind websocket.MessageType, b []byte) (push.Options, error) 
 	if err != nil {
 		return push.Options{}, err
 	}
-	o := push.Options{Selector: sel, Policy: policy, Last: m.Last, Subscribed: true, Presence: m.Presence}
+	o := push.Options{Selector: sel, Policy: policy, Last: m.Last, Presence: m.Presence}
 	if m.After != "" {
 		after, err := push.ParseCursor(m.After)
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 
 // offer is a technique as the negotiation document tells of it.
 type offer struct {
-	Name Technique `json:"name"`
+	Name string `json:"name"`
 	// URL is relative to that of the document.
 	URL string `json:"url"`
 	// Header and Query are what asks for the technique; a value in angle brackets is
@@ -17,24 +17,22 @@ type offer struct {
 	Query  map[string]string `json:"query,omitempty"`
 }
 
-// MarshalText returns the technique's name.
-func (t Technique) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
-
 // offers returns what there is, the best first.
 func (h *Handler) offers() []offer {
 	const after, wait = "<cursor>", "25s"
 	all := []offer{
-		{Name: WebSocket, URL: "../live", Header: map[string]string{"Upgrade": "websocket"}},
-		{Name: ServerSentEvents, URL: "../live", Header: map[string]string{"Accept": "text/event-stream"}},
-		{Name: Stream, URL: "../live", Header: map[string]string{"Accept": "application/x-ndjson"}},
-		{Name: LongPolling, URL: "../live", Query: map[string]string{"after": after, "wait": wait}},
-		{Name: Polling, URL: "../live", Query: map[string]string{"after": after}},
+		{Name: WebSocket.String(), URL: "../live", Header: map[string]string{"Upgrade": "websocket"}},
+		{Name: "socketio", URL: "../../../socket.io/", Query: map[string]string{"EIO": "4", "transport": "<polling or websocket>"}},
+		{Name: ServerSentEvents.String(), URL: "../live", Header: map[string]string{"Accept": "text/event-stream"}},
+		{Name: Stream.String(), URL: "../live", Header: map[string]string{"Accept": "application/x-ndjson"}},
+		{Name: LongPolling.String(), URL: "../live", Query: map[string]string{"after": after, "wait": wait}},
+		{Name: Polling.String(), URL: "../live", Query: map[string]string{"after": after}},
 	}
 	if h.iframe {
-		all = append(all, offer{Name: Iframe, URL: "../live", Header: map[string]string{"Accept": "text/html"}, Query: map[string]string{"iframe": "<function>"}})
+		all = append(all, offer{Name: Iframe.String(), URL: "../live", Header: map[string]string{"Accept": "text/html"}, Query: map[string]string{"iframe": "<function>"}})
 	}
 	if h.jsonp {
-		all = append(all, offer{Name: JSONP, URL: "../live", Query: map[string]string{"after": after, "wait": wait, "callback": "<function>"}})
+		all = append(all, offer{Name: JSONP.String(), URL: "../live", Query: map[string]string{"after": after, "wait": wait, "callback": "<function>"}})
 	}
 	return all
 }

@@ -25,7 +25,7 @@ var kinds = func() (out []kind) {
 }()
 
 // polling reports whether the technique asks again and again.
-func (k kind) polling() bool { return k.Technique >= LongPolling }
+func (k kind) polling() bool { return k.Technique >= LongPolling && k.Technique <= JSONP }
 
 // header is what asks for the technique.
 func (k kind) header() http.Header {
@@ -74,6 +74,13 @@ func (g *gateway) view(k kind, query string) viewer {
 		q.Set("wait", "25s")
 		q.Set("callback", "naru.take$1")
 		v = &pollViewer{g: g, k: k, q: q}
+	case SocketIOPolling, SocketIOWebSocket:
+		q.Set("batch", "1")
+		c, err := g.viewSocketIO(k.Technique, q, "")
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		v = c
 	case Polling, techniques:
 		v = &pollViewer{g: g, k: k, q: q}
 	}

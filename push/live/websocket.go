@@ -13,6 +13,7 @@ import (
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
 const (
@@ -39,24 +40,23 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 		head := h.feed.Head()
 		o.After = &head
 	}
-	shake := &handshake{ResponseWriter: w}
 	who := push.ViewerOf(r)
 	v := &wsViewer{h: h, presence: req.options.Presence, limit: who.Limit, release: release}
 	v.alive()
-	opened, err := websocket.Accept(shake, r, &websocket.AcceptOptions{
+	ws, conn, err := wsconn.Accept(w, r, &websocket.AcceptOptions{
 		OriginPatterns:  h.origins,
 		CompressionMode: websocket.CompressionDisabled,
 		OnPingReceived:  func(context.Context, []byte) bool { v.alive(); return !v.isClosing() },
 		OnPongReceived:  func(context.Context, []byte) { v.alive() },
 	})
 	if err != nil {
-		if shake.refused != 0 {
-			push.Refuse(w, shake.refused, strings.TrimPrefix(err.Error(), "failed to accept WebSocket connection: "))
+		if refused, ok := errors.AsType[*wsconn.Refusal](err); ok {
+			push.Refuse(w, refused.Status, refused.Reason)
 		}
 		return false
 	}
-	opened.SetReadLimit(maxMessage)
-	v.ws, v.conn = opened, shake.conn
+	ws.SetReadLimit(maxMessage)
+	v.ws, v.conn = ws, conn
 	h.pulse.add(v)
 	err = v.subscribe(req.options)
 	if err != nil {
@@ -73,7 +73,7 @@ func (h *Handler) webSocket(w http.ResponseWriter, r *http.Request, req request,
 type wsViewer struct {
 	h        *Handler
 	ws       *websocket.Conn
-	conn     *viewerConn
+	conn     *wsconn.Conn
 	presence bool            // device messages are asked for in the address
 	limit    device.Selector // of the devices that there are for the viewer
 	release  func()
@@ -129,8 +129,8 @@ func (v *wsViewer) beat() {
 	if v.isClosing() {
 		return
 	}
-	if rest, _ := v.conn.tryWrite(pingFrame); rest != nil {
-		go func() { _, _ = v.conn.finish(rest) }()
+	if rest, _ := v.conn.TryWrite(pingFrame); rest != nil {
+		go func() { _, _ = v.conn.Finish(rest) }()
 	}
 }
 
@@ -197,9 +197,9 @@ func (v *wsViewer) write(b []byte, patient bool) bool {
 		}
 		return true
 	}
-	rest, err := v.conn.tryWrite(b)
+	rest, err := v.conn.TryWrite(b)
 	switch {
-	case errors.Is(err, errBusy):
+	case errors.Is(err, wsconn.ErrBusy):
 		go func() {
 			if v.write(b, true) {
 				v.advance(true)
@@ -209,7 +209,7 @@ func (v *wsViewer) write(b []byte, patient bool) bool {
 		go v.end(errGone)
 	case rest != nil:
 		go func() {
-			if _, err := v.conn.finish(rest); err != nil {
+			if _, err := v.conn.Finish(rest); err != nil {
 				v.end(errGone)
 				return
 			}
@@ -370,10 +370,10 @@ func (v *wsViewer) read(failed error) {
 	if failed != nil {
 		v.goodbye(websocket.StatusInternalError, storeFailed)
 	}
-	w := newWaiter(v.conn.Conn, v.alive)
+	w := wsconn.NewWaiter(v.conn.Conn, v.alive)
 	for failed == nil {
 		if v.empty() {
-			w.wait()
+			w.Wait()
 		}
 		failed = v.take()
 	}
@@ -399,7 +399,7 @@ func (v *wsViewer) read(failed error) {
 func (v *wsViewer) empty() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return !v.closing && !v.conn.unread()
+	return !v.closing && !v.conn.Unread()
 }
 
 // take reads a message and acts on it.

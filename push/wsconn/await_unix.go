@@ -1,6 +1,6 @@
 //go:build unix
 
-package live
+package wsconn
 
 import (
 	"net"
@@ -11,17 +11,17 @@ import (
 // (RFC 6455, section 5.2).
 const pongLen = 6
 
-// waiter waits for a socket to have something to read. It lets a goroutine wait on a
+// Waiter waits for a socket to have something to read. It lets a goroutine wait on a
 // small stack, and takes pongs without payload, which is all that an idle viewer
 // sends.
-type waiter struct {
+type Waiter struct {
 	conn syscall.RawConn
 	look func(fd uintptr) bool // made once
 	pong func()
 }
 
-// newWaiter returns a waiter; pong is called for each pong that it takes.
-func newWaiter(conn net.Conn, pong func()) *waiter {
+// NewWaiter returns a Waiter, nil where there is nothing to wait by; pong is called for each pong that it takes.
+func NewWaiter(conn net.Conn, pong func()) *Waiter {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil
@@ -30,7 +30,7 @@ func newWaiter(conn net.Conn, pong func()) *waiter {
 	if err != nil {
 		return nil
 	}
-	w := &waiter{conn: raw, pong: pong}
+	w := &Waiter{conn: raw, pong: pong}
 	w.look = func(fd uintptr) bool {
 		var head [pongLen]byte
 		for {
@@ -53,8 +53,8 @@ func newWaiter(conn net.Conn, pong func()) *waiter {
 	return w
 }
 
-// wait returns when there is something to read, or the connection is closed.
-func (w *waiter) wait() {
+// Wait returns when there is something to read, or the connection is closed.
+func (w *Waiter) Wait() {
 	if w != nil {
 		_ = w.conn.Read(w.look) // who reads finds out
 	}

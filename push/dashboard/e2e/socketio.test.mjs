@@ -1,0 +1,279 @@
+// The official client of Socket.IO, unmodified: by every transport, through bad
+// networks and over a killed server, each reading exactly once.
+
+import assert from 'node:assert/strict';
+import { connect, createServer } from 'node:net';
+import { once } from 'node:events';
+import { after, before, test } from 'node:test';
+import { io } from 'socket.io-client';
+import { Naru, until } from './naru.mjs';
+
+let naru;
+
+before(async () => {
+  naru = await Naru.start();
+});
+
+after(async () => {
+  await naru?.close();
+});
+
+/** A network between client and program: it can be off, and refuse or swallow WebSockets. */
+class Network {
+  #server = createServer((socket) => this.#open(socket));
+  #pairs = new Set();
+  #on = true;
+  webSockets = 'pass';
+
+  static async start() {
+    const network = new Network();
+    network.#server.listen(0, '127.0.0.1');
+    await once(network.#server, 'listening');
+    return network;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.#server.address().port}`;
+  }
+
+  #open(socket) {
+    socket.on('error', () => undefined);
+    if (!this.#on) {
+      socket.destroy();
+      return;
+    }
+    const [host, port] = naru.ports.http.split(':');
+    let up = null;
+    const pair = { end: () => [socket, up].forEach((s) => s?.destroy()) };
+    this.#pairs.add(pair);
+    socket.on('close', () => (this.#pairs.delete(pair), up?.destroy()));
+    socket.on('data', (b) => {
+      const upgrade = /transport=websocket.*\r\n/.test(b.toString('latin1'));
+      if (upgrade && this.webSockets === 'hang') return;
+      if (upgrade && this.webSockets === 'refuse') {
+        socket.end('HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+        return;
+      }
+      if (!up) {
+        up = connect(Number(port), host);
+        up.on('error', () => socket.destroy());
+        up.on('close', () => socket.destroy());
+        up.pipe(socket);
+      }
+      up.write(b);
+    });
+  }
+
+  off() {
+    this.#on = false;
+    for (const pair of this.#pairs) pair.end();
+  }
+
+  on() {
+    this.#on = true;
+  }
+
+  close() {
+    this.off();
+    this.#server.close();
+  }
+}
+
+/** Writes readings from..to of a device; they are on the disk afterwards. */
+async function write(device, from, to) {
+  const lines = [];
+  for (let i = from; i <= to; i++) lines.push(`count,device=${device} value=${i}i`);
+  const answer = await fetch(`${naru.url}api/v1/write`, { method: 'POST', body: lines.join('\n') });
+  assert.equal(answer.status, 204);
+}
+
+/** A client that notes what it gets. */
+function watch(url, device, options = {}) {
+  const socket = io(url, { reconnectionDelay: 50, reconnectionDelayMax: 200, forceNew: true, query: { device }, ...options });
+  const seen = { values: [], cursors: [], connects: [], hellos: [], others: [], transports: new Set() };
+  socket.on('connect', () => seen.connects.push(socket.recovered));
+  socket.on('hello', (message, cursor) => seen.hellos.push({ message, cursor }));
+  const note = (reading) => {
+    seen.values.push(reading.value);
+    seen.transports.add(socket.io.engine.transport.name);
+  };
+  socket.on('reading', (reading, cursor) => (note(reading), seen.cursors.push(cursor)));
+  socket.on('readings', (message, cursor) => (message.readings.forEach(note), seen.cursors.push(cursor)));
+  for (const name of ['gap', 'reset', 'device', 'error']) socket.on(name, (message, cursor) => seen.others.push({ message, cursor }));
+  return { socket, seen };
+}
+
+const range = (n) => Array.from({ length: n }, (_, i) => i + 1);
+const arrived = (seen, n) => until(() => seen.values.length >= n, 15_000, `reading ${n}`);
+
+const manners = [
+  { name: 'default', options: {}, ends: 'websocket' },
+  { name: 'websocket only', options: { transports: ['websocket'] }, ends: 'websocket' },
+  { name: 'polling only', options: { transports: ['polling'] }, ends: 'polling' },
+  { name: 'websocket refused', options: {}, webSockets: 'refuse', ends: 'polling' },
+  { name: 'websocket hanging', options: {}, webSockets: 'hang', ends: 'polling' },
+  { name: 'websocket first, refused', options: { transports: ['websocket', 'polling'], tryAllTransports: true }, webSockets: 'refuse', ends: 'polling' },
+  { name: 'in batches', options: { auth: { batch: 1 } }, ends: 'websocket' },
+];
+
+for (const { name, options, webSockets = 'pass', ends } of manners) {
+  test(`each reading once: ${name}`, async () => {
+    const network = await Network.start();
+    network.webSockets = webSockets;
+    const device = `once-${name.replaceAll(/[^a-z]/g, '')}`;
+    const { socket, seen } = watch(network.url, device, options);
+    try {
+      await until(() => seen.hellos.length === 1, 10_000, 'the first event');
+      await write(device, 1, 100);
+      await arrived(seen, 100);
+
+      network.off();
+      await write(device, 101, 200);
+      network.on();
+      await arrived(seen, 200);
+
+      // While readings come, and at any byte.
+      for (let i = 0; i < 5; i++) {
+        const writing = write(device, 201 + 100 * i, 300 + 100 * i);
+        network.off();
+        network.on();
+        await writing;
+      }
+      await arrived(seen, 700);
+
+      await naru.down('SIGKILL');
+      await naru.up();
+      await write(device, 701, 800);
+      await arrived(seen, 800);
+
+      await naru.down();
+      await naru.up();
+      await write(device, 801, 900);
+      await arrived(seen, 900);
+      await until(() => socket.io.engine?.transport?.name === ends, 5000, ends);
+      await write(device, 901, 902);
+      await arrived(seen, 902);
+      assert.deepEqual(seen.values, range(902));
+      assert.deepEqual(seen.others, []);
+      assert.deepEqual(seen.connects, seen.connects.map((_, i) => i > 0), 'recovered every time');
+      assert.ok(seen.connects.length >= 4);
+      for (const { message, cursor } of seen.hellos) {
+        assert.equal(message.type, 'hello');
+        assert.equal(message.cursor, cursor);
+      }
+      assert.ok(seen.transports.has(ends));
+    } finally {
+      socket.close();
+      network.close();
+    }
+  });
+}
+
+test('a client that has heard nothing but hello goes on', async () => {
+  const network = await Network.start();
+  const { socket, seen } = watch(network.url, 'silent');
+  try {
+    await until(() => seen.hellos.length === 1, 10_000, 'the first event');
+    network.off();
+    await write('silent', 1, 50);
+    network.on();
+    await arrived(seen, 50);
+    assert.deepEqual(seen.values, range(50));
+    assert.deepEqual(seen.connects, [false, true]);
+  } finally {
+    socket.close();
+    network.close();
+  }
+});
+
+test('subscribe replaces the selection; afterwards a client begins anew and knows', async () => {
+  const network = await Network.start();
+  const { socket, seen } = watch(network.url, 'nobody');
+  let cursor;
+  const subscribe = async () => {
+    const answer = await socket.emitWithAck('subscribe', { device: ['sub-b'], ...(cursor && { after: cursor }) });
+    assert.match(answer.cursor, /^[a-z0-9]+-[0-9]+$/);
+  };
+  socket.on('reading', (_, at) => (cursor = at));
+  try {
+    await until(() => seen.hellos.length === 1, 10_000, 'the first event');
+    socket.on('connect', subscribe);
+    await subscribe();
+    await write('sub-a', 1, 5);
+    await write('sub-b', 1, 50);
+    await arrived(seen, 50);
+    for (const signal of ['SIGTERM', 'SIGKILL']) {
+      const n = seen.values.length;
+      await naru.down(signal);
+      await naru.up();
+      await write('sub-b', n + 1, n + 50);
+      await arrived(seen, n + 50);
+    }
+    assert.deepEqual(seen.values, range(150));
+    assert.deepEqual(seen.connects, [false, false, false]);
+    const refused = await socket.emitWithAck('subscribe', { device: 5 });
+    assert.deepEqual(refused, { error: 'device: unexpected number' });
+    socket.emit('subscribe', { after: 'x' });
+    await until(() => seen.others.length === 1, 5000, 'the error');
+    assert.equal(seen.others[0].message.type, 'error');
+    assert.equal(seen.others[0].cursor, cursor);
+  } finally {
+    socket.close();
+    network.close();
+  }
+});
+
+test('the parameters, in the query or in auth', async () => {
+  await write('par-1', 1, 3);
+  await write('par-2', 4, 6);
+  for (const [options, want] of [
+    [{ query: { device: 'par-1', last: 2 } }, [2, 3]],
+    [{ query: { device: ['par-1', 'par-2'], last: 1 } }, [3, 6]],
+    [{ query: {}, auth: { device: ['par-*'], last: 1 } }, [3, 6]],
+    [{ query: { device: 'nobody' }, auth: { device: 'par-2', last: 1, batch: true } }, [6]],
+  ]) {
+    const { socket, seen } = watch(naru.url, '', options);
+    try {
+      await arrived(seen, want.length);
+      await until(() => seen.hellos.length === 1, 5000, 'the first event');
+      assert.deepEqual(seen.values, want);
+    } finally {
+      socket.close();
+    }
+  }
+});
+
+test('presence', async () => {
+  await write('here', 1, 1);
+  const { socket, seen } = watch(naru.url, 'here', { auth: { presence: 1 } });
+  try {
+    await until(() => seen.others.length > 0, 5000, 'the device');
+    const { message, cursor } = seen.others[0];
+    assert.deepEqual([message.type, message.device.id], ['device', 'here']);
+    assert.equal(cursor, seen.hellos[0].cursor);
+  } finally {
+    socket.close();
+  }
+});
+
+test('bad parameters refuse the connection', async () => {
+  for (const [auth, want] of [
+    [{ after: 'x' }, 'after: malformed cursor: want <store>-<offset>'],
+    [{ last: 0 }, 'last: want a number from 1 to 1000'],
+    [{ device: {} }, 'device: want a text'],
+    [{ batch: 'perhaps' }, 'batch: want 1 or 0'],
+  ]) {
+    const socket = io(naru.url, { auth, forceNew: true });
+    try {
+      const [error] = await new Promise((resolve) => socket.on('connect_error', (...args) => resolve(args)));
+      assert.equal(error.message, want);
+      assert.equal(socket.active, false);
+    } finally {
+      socket.close();
+    }
+  }
+  const elsewhere = io(`${naru.url}elsewhere`, { forceNew: true });
+  const [error] = await new Promise((resolve) => elsewhere.on('connect_error', (...args) => resolve(args)));
+  assert.equal(error.message, 'Invalid namespace');
+  elsewhere.close();
+});

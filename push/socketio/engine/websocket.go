@@ -1,0 +1,345 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/naru-telemetry/naru/push/wsconn"
+)
+
+const (
+	// maxBatch is about how much is written with one system call, in bytes, where
+	// it must be copied for that.
+	maxBatch = 64 << 10
+	// closeGrace is how long a client may take to answer the closing handshake.
+	closeGrace = 3 * time.Second
+)
+
+var (
+	pingFrame  = []byte{0x80 | wsconn.Text, 1, byte(typePing)}
+	probeFrame = append(wsconn.AppendHeader(nil, wsconn.Text, len(probePong)), probePong...)
+)
+
+const (
+	probePing = "probe" // behind the type
+	probePong = "3probe"
+)
+
+// batches are buffers for frames that are written together.
+var batches = sync.Pool{New: func() any { b := make([]byte, 0, maxBatch); return &b }}
+
+// socket is a WebSocket of a session.
+type socket struct {
+	ws      *websocket.Conn
+	conn    *wsconn.Conn
+	running *sync.WaitGroup
+	closing atomic.Bool
+}
+
+// accept makes the request a WebSocket, or answers it.
+func (srv *Server) accept(w http.ResponseWriter, r *http.Request) *socket {
+	c := &socket{running: &srv.running}
+	ws, conn, err := wsconn.Accept(w, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // the origin has been looked at
+		CompressionMode:    websocket.CompressionDisabled,
+		OnPingReceived:     func(context.Context, []byte) bool { return !c.closing.Load() },
+	})
+	if err != nil {
+		if refused, ok := errors.AsType[*wsconn.Refusal](err); ok {
+			refuse(w, refused.Status, codeRequest, refused.Reason)
+		}
+		return nil
+	}
+	ws.SetReadLimit(int64(srv.cfg.MaxPayload))
+	c.ws, c.conn = ws, conn
+	return c
+}
+
+// closeFor ends the connection of a session that has ended.
+func (c *socket) closeFor(reason Reason) {
+	switch reason {
+	case PingTimeout, TransportError, Overflow:
+		c.cut() // there is nobody to talk to
+	case ParseError:
+		c.end(websocket.StatusPolicyViolation, reason.String())
+	case ShuttingDown:
+		c.end(websocket.StatusGoingAway, "the server is stopping")
+	case TransportClose, ForcedClose, reasons:
+		c.end(websocket.StatusNormalClosure, "")
+	}
+}
+
+func (c *socket) cut() {
+	c.closing.Store(true)
+	_ = c.conn.Close()
+}
+
+// end does the closing handshake, but does not wait long for the client's part.
+func (c *socket) end(code websocket.StatusCode, reason string) {
+	if c.closing.Swap(true) {
+		return
+	}
+	c.running.Go(func() {
+		enough := time.AfterFunc(closeGrace, func() { _ = c.conn.Close() })
+		defer enough.Stop()
+		_ = c.ws.Close(code, reason)
+	})
+}
+
+// openWebSocket begins the session on a WebSocket.
+func (s *Session) openWebSocket(w http.ResponseWriter, r *http.Request) {
+	c := s.server.accept(w, r)
+	if c == nil {
+		s.release()
+		return
+	}
+	s.endpoint = s.server.cfg.Open(s, r)
+	s.conn = c
+	s.begin(WebSocket)
+	hello := s.openPacket()
+	if _, err := c.conn.Write(append(wsconn.AppendHeader(nil, wsconn.Text, len(hello)), hello...)); err != nil {
+		s.Close(TransportError)
+	}
+	// The handler's return frees the server's buffers.
+	s.server.running.Go(func() { s.read(c) }) //nolint:contextcheck // the request's context says nothing after Hijack
+	if !s.leaveOutlet() {
+		s.server.running.Go(s.flush)
+	}
+}
+
+// upgrade tries a WebSocket for a session that has begun with polling.
+func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
+	c := s.server.accept(w, r)
+	if c == nil {
+		return
+	}
+	s.mu.Lock()
+	if s.state != open || s.via == WebSocket || s.probe != nil {
+		s.mu.Unlock()
+		c.end(websocket.StatusPolicyViolation, codeTexts[codeRequest])
+		return
+	}
+	s.probe = c
+	s.server.agenda.set(&s.probing, s.server.cfg.UpgradeTimeout, time.Now())
+	s.mu.Unlock()
+	s.server.running.Go(func() { //nolint:contextcheck // as above
+		if s.try(c) {
+			s.read(c)
+		}
+	})
+}
+
+// try waits for the probe and for the upgrade. It reports whether the session has
+// moved to the WebSocket.
+func (s *Session) try(c *socket) bool {
+	if c.expect(typePing, probePing) {
+		s.mu.Lock()
+		if s.probe == c {
+			s.probed, s.noopAt = true, time.Now()
+			s.startLocked()
+		}
+		s.mu.Unlock()
+		if _, err := c.conn.Write(probeFrame); err == nil && c.expect(typeUpgrade, "") && s.move(c) {
+			return true
+		}
+	}
+	s.dropProbe(c)
+	c.end(websocket.StatusNormalClosure, "")
+	return false
+}
+
+// expect reads one packet, which is to be this one.
+func (c *socket) expect(kind packetType, data string) bool {
+	t, b, err := c.ws.Read(context.Background())
+	if err != nil || t != websocket.MessageText {
+		return false
+	}
+	p, err := parseText(b)
+	return err == nil && p.kind == kind && string(p.data) == data
+}
+
+// move makes the WebSocket the session's transport. It reports false when it is
+// too late for that.
+func (s *Session) move(c *socket) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != open || s.probe != c {
+		return false
+	}
+	s.server.agenda.clear(&s.probing)
+	s.conn, s.probe, s.probed = c, nil, false
+	s.startLocked() // a poll that waits ends
+	s.via = WebSocket
+	s.server.now[Polling].Add(-1)
+	s.server.now[WebSocket].Add(1)
+	s.server.total[WebSocket].Add(1)
+	s.woken = true
+	s.startLocked()
+	return true
+}
+
+// dropProbe goes on without the WebSocket that was tried.
+func (s *Session) dropProbe(c *socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.probe == c {
+		s.server.agenda.clear(&s.probing)
+		s.probe, s.probed = nil, false
+	}
+}
+
+// giveUpProbe is called by the agenda when an upgrade takes too long.
+func (s *Session) giveUpProbe() {
+	s.mu.Lock()
+	c := s.probe
+	s.mu.Unlock()
+	if c != nil {
+		s.dropProbe(c)
+		c.cut()
+	}
+}
+
+// read takes packets until the connection ends. Behind each it goes on in another
+// goroutine: the stack that handling a packet has needed is twice what an idle
+// session costs.
+func (s *Session) read(c *socket) {
+	t, b, err := c.ws.Read(context.Background())
+	if err != nil {
+		reason := TransportError
+		if websocket.CloseStatus(err) != -1 {
+			reason = TransportClose
+		}
+		s.Close(reason)
+		_ = c.ws.CloseNow()
+		return
+	}
+	if err := s.take(t, b); err != nil {
+		reason := ParseError
+		if errors.Is(err, errClosedByClient) {
+			reason = TransportClose
+		}
+		s.Close(reason)
+	}
+	s.server.running.Go(func() { s.read(c) })
+}
+
+// take handles one message of the WebSocket.
+func (s *Session) take(t websocket.MessageType, b []byte) error {
+	p := packet{kind: typeMessage, binary: true, data: b}
+	if t == websocket.MessageText {
+		var err error
+		if p, err = parseText(b); err != nil {
+			return err
+		}
+	}
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	return s.handle(p)
+}
+
+// flush writes what there is to the WebSocket, and gives the outlet up.
+func (s *Session) flush() {
+	for {
+		s.mu.Lock()
+		ping := s.ping
+		s.ping, s.woken = false, false
+		alive := s.state == open
+		s.mu.Unlock()
+		if alive {
+			s.write(ping)
+		}
+		if s.leaveOutlet() {
+			return
+		}
+	}
+}
+
+// write writes about maxBatch at most.
+func (s *Session) write(ping bool) {
+	batch := batch{conn: s.conn.conn}
+	if ping {
+		batch.add(pingFrame)
+	}
+	if len(s.rest) > 0 {
+		batch.add(s.rest)
+		s.rest = nil
+	}
+	more, err := false, error(nil)
+	for !more {
+		var m *Messages
+		if m, err = s.endpoint.Next(); m == nil || err != nil {
+			break
+		}
+		batch.add(m.frames)
+		more = batch.size >= maxBatch
+	}
+	if err == nil && !more && s.isDraining() {
+		err = ErrDone
+	}
+	switch {
+	case !batch.flush():
+		s.Close(TransportError)
+	case err != nil:
+		s.fail(err)
+	}
+	if more || ping {
+		s.wrote(ping, more)
+	}
+}
+
+// wrote notes that there may be more to write, and gives the client its time to
+// answer a ping from now on: before, it was behind what else was written.
+func (s *Session) wrote(ping, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.woken = s.woken || more
+	if ping && s.pinged && s.state == open {
+		now := time.Now()
+		s.deadline = now.Add(s.server.cfg.PingTimeout)
+		s.server.agenda.set(&s.beat, s.server.cfg.PingTimeout, now)
+	}
+}
+
+// batch gathers frames for one write. A lone one is written as it stands.
+type batch struct {
+	conn  *wsconn.Conn
+	first []byte
+	rest  *[]byte // holds first too; nil: there is none but first
+	size  int
+}
+
+func (b *batch) add(frames []byte) {
+	b.size += len(frames)
+	switch {
+	case b.first == nil:
+		b.first = frames
+		return
+	case b.rest == nil:
+		b.rest, _ = batches.Get().(*[]byte)
+		*b.rest = append((*b.rest)[:0], b.first...)
+	}
+	*b.rest = append(*b.rest, frames...)
+}
+
+// flush writes what was gathered. It reports false when the connection has
+// failed.
+func (b *batch) flush() bool {
+	if b.first == nil {
+		return true
+	}
+	if b.rest == nil {
+		_, err := b.conn.Write(b.first)
+		return err == nil
+	}
+	_, err := b.conn.Write(*b.rest)
+	if cap(*b.rest) <= 2*maxBatch {
+		batches.Put(b.rest)
+	}
+	return err == nil
+}
