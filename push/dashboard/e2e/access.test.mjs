@@ -146,7 +146,7 @@ test('a viewer sees its devices, and nothing that is for admins', async () => {
     }
     await page.goto(`${url}#/device/shed`);
     await page.getByText('No reading of shed yet').waitFor();
-    await page.getByRole('link', { name: 'Access' }).click();
+    await page.getByRole('link', { name: 'Access to the gateway' }).click();
     await page.getByText('and may look at gh*.').waitFor();
     assert.equal(await page.getByRole('button', { name: 'Give access…' }).count(), 0);
     await accessible(page);

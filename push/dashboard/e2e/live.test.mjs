@@ -166,7 +166,7 @@ test('a technique that was chosen is remembered, until the page may choose again
     await until(async () => (await linkText(page)) === 'Live · Server-sent events', 5000, 'the same again');
     await page.locator('.link').click();
     await page.getByText('Chosen by hand').waitFor();
-    await page.getByRole('button', { name: 'Let the page choose' }).click();
+    await page.locator('.chooser select').selectOption('auto');
     await until(async () => (await linkText(page)) === 'Live · WebSocket', 8000, 'the WebSocket');
     await page.keyboard.press('Escape');
     await page.reload();

@@ -256,7 +256,7 @@ test('the page of a device that waits', async () => {
     await page.getByRole('button', { name: 'Approve loft' }).click();
     await naru.udp('climate,device=loft temp=2');
     await page.locator('.panel[data-metric="climate.temp"] .value', { hasText: '2' }).waitFor();
-    await page.getByRole('link', { name: 'Access' }).click();
+    await page.getByRole('link', { name: 'Access', exact: true }).click();
     await page.getByText('Anybody in the network').waitFor();
   });
 });

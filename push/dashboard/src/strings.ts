@@ -63,15 +63,14 @@ export const en = {
     roundTrip: 'Round trip',
     lag: 'Lag',
     notYet: '–',
-    figures: 'The round trip is that of a small request. The lag is how long the last readings took from the gateway’s receipt to the screen; where devices give the times, by how much their clocks are ahead is taken off.',
-    chosen: 'Chosen by hand, and remembered in this browser. When it does not work, nothing else is tried.',
-    free: 'WebSocket where it works, else the next best.',
-    backToAuto: 'Let the page choose',
+    figures: 'Round trip: of a small request. Lag: of the last readings, from the gateway’s receipt to the screen; by how much devices’ clocks are ahead is taken off.',
+    chosen: 'Chosen by hand and remembered in this browser: where it does not work, nothing else is tried.',
+    free: 'WebSocket where it works, else what comes next.',
   },
 
   login: {
     title: 'This page needs an access token',
-    text: 'Somebody who has access can make one, here under Access or with “naru access add”. On the gateway itself “naru token” prints a link that opens the page at once.',
+    text: 'An admin can make one, on this page or with “naru access add”. On the gateway itself “naru token” prints a link that opens the page at once.',
     label: 'Access token',
     open: 'Open',
     wrong: 'This access token is wrong, or has ended.',
@@ -82,7 +81,7 @@ export const en = {
   },
 
   grants: {
-    title: 'Access',
+    title: 'Access to the gateway',
     lead: 'Who may look, write or administer from other machines, each with an access token of their own.',
     you: (name: string) => `You are here as “${name}”`,
     yours: {

@@ -136,11 +136,6 @@ function Chooser() {
       <p id="choice-hint" class="note">
         {chosen === 'auto' ? s.link.free : s.link.chosen}
       </p>
-      {chosen !== 'auto' && (
-        <button class="button" type="button" onClick={() => chooseTechnique(null)}>
-          {s.link.backToAuto}
-        </button>
-      )}
     </div>
   );
 }
