@@ -132,7 +132,7 @@ func TestNegotiationTellsTheTime(t *testing.T) {
 	if got.Time < begin || got.Time > time.Now().UnixMilli() {
 		t.Errorf("the time is %d, asked for at %d", got.Time, begin)
 	}
-	if got.Cursor != g.feed.Head().String() || len(got.Techniques) != 5 {
+	if got.Cursor != g.feed.Head().String() || len(got.Techniques) == 0 || got.Techniques[0].Name != WebSocket.String() {
 		t.Errorf("%s", w.Body)
 	}
 }
