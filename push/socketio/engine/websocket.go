@@ -38,8 +38,28 @@ var batches = sync.Pool{New: func() any { b := make([]byte, 0, maxBatch); return
 type socket struct {
 	ws      *websocket.Conn
 	conn    *wsconn.Conn
+	waiter  *wsconn.Waiter
 	running *sync.WaitGroup
-	closing atomic.Bool
+
+	mu      sync.Mutex  // held when closing is set
+	closing atomic.Bool // the library may read, for the closing handshake
+}
+
+// idle waits until there is something to read.
+func (c *socket) idle() {
+	c.mu.Lock()
+	empty := !c.closing.Load() && !c.conn.Unread()
+	c.mu.Unlock()
+	if empty {
+		c.waiter.Wait()
+	}
+}
+
+// close notes that the connection ends, and reports whether it was ending already.
+func (c *socket) close() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing.Swap(true)
 }
 
 // accept makes the request a WebSocket, or answers it.
@@ -57,7 +77,7 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request) *socket {
 		return nil
 	}
 	ws.SetReadLimit(int64(srv.cfg.MaxPayload))
-	c.ws, c.conn = ws, conn
+	c.ws, c.conn, c.waiter = ws, conn, wsconn.NewWaiter(conn.Conn, func() {})
 	return c
 }
 
@@ -76,13 +96,13 @@ func (c *socket) closeFor(reason Reason) {
 }
 
 func (c *socket) cut() {
-	c.closing.Store(true)
+	c.close()
 	_ = c.conn.Close()
 }
 
 // end does the closing handshake, but does not wait long for the client's part.
 func (c *socket) end(code websocket.StatusCode, reason string) {
-	if c.closing.Swap(true) {
+	if c.close() {
 		return
 	}
 	c.running.Go(func() {
@@ -130,7 +150,7 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	s.server.running.Go(func() { //nolint:contextcheck // as above
 		if s.try(c) {
-			s.read(c)
+			s.server.running.Go(func() { s.read(c) })
 		}
 	})
 }
@@ -206,9 +226,10 @@ func (s *Session) giveUpProbe() {
 }
 
 // read takes packets until the connection ends. Behind each it goes on in another
-// goroutine: the stack that handling a packet has needed is twice what an idle
-// session costs.
+// goroutine: the stack that reading and handling a packet has needed is twice what an
+// idle session costs.
 func (s *Session) read(c *socket) {
+	c.idle()
 	t, b, err := c.ws.Read(context.Background())
 	if err != nil {
 		reason := TransportError
