@@ -25,7 +25,7 @@ func TestQR(t *testing.T) {
 		{"too long for a body", strings.Repeat("x", maxChange+1), http.StatusBadRequest},
 	} {
 		w := httptest.NewRecorder()
-		a.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/v1/qr", strings.NewReader(c.text)))
+		a.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/v1/qr", strings.NewReader(c.text)))
 		if w.Code != c.status {
 			t.Errorf("%s: %d %.80s, want %d", c.name, w.Code, w.Body, c.status)
 		}

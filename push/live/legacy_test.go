@@ -120,7 +120,7 @@ func TestNegotiationTellsTheTime(t *testing.T) {
 	g := loopback(t, Config{})
 	begin := time.Now().UnixMilli()
 	w := httptest.NewRecorder()
-	New(Config{Feed: g.feed}).Negotiation().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/live/techniques", nil))
+	New(Config{Feed: g.feed}).Negotiation().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/live/techniques", nil))
 	var got struct {
 		Time       int64
 		Cursor     string

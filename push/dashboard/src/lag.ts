@@ -25,7 +25,7 @@ let paintedAt = 0;
 /** When the server received what has waited longest for its painting; NaN if nothing waits. */
 let oldest = Number.NaN;
 
-/** Our clock without its steps of a millisecond and without what is set while the page is open. */
+/** Our clock, finer than a millisecond, which nobody sets while the page is open. */
 function now(): number {
   return performance.timeOrigin + performance.now();
 }
@@ -81,6 +81,9 @@ export function watchTheLag(): void {
     const { phase, technique } = link.state.value;
     if (technique) lags.clear(); // what another one took says nothing of this one
     if (phase === 'live') void ping();
+  });
+  document.addEventListener('visibilitychange', () => {
+    oldest = Number.NaN; // a page that nobody sees is not painted
   });
   setInterval(() => {
     if (link.state.peek().phase === 'live') void ping();

@@ -1,7 +1,7 @@
 import { computed, effect, signal } from '@preact/signals';
 import { registry, type Registry } from './api.ts';
 import { link, place } from './app.ts';
-import { isAdmin, session } from './session.ts';
+import { isAdmin, isLocked, session } from './session.ts';
 
 // Who waits for approval: asked for while an admin looks.
 
@@ -44,7 +44,7 @@ async function ask(): Promise<void> {
   }
   const begun = performance.now();
   try {
-    if (!document.hidden && link.state.peek().phase !== 'unauthorized') {
+    if (!document.hidden && !isLocked.peek()) {
       const { admission, waiting } = await registry();
       if (mine === turn) known.value = { admission, waiting };
     }

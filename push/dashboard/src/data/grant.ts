@@ -1,4 +1,5 @@
 import type { About, Granted, GrantWish, Role } from '../api.ts';
+import { isLoopback } from './host.ts';
 
 /** A new access token and where it is good for something. */
 export interface Given {
@@ -18,10 +19,6 @@ export function patternsOf(text: string): string[] {
 export function wishOf(name: string, role: Role, devices: string, ttl: string): GrantWish {
   const wish: GrantWish = { name: name.trim(), role, devices: role === 'admin' ? [] : patternsOf(devices) };
   return ttl === '' ? wish : { ...wish, ttl };
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '[::1]' || host.startsWith('127.');
 }
 
 /**

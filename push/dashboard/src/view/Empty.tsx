@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { about, type About } from '../api.ts';
+import { isLoopback } from '../data/host.ts';
 import { isAdmin, session } from '../session.ts';
 import { snippets } from '../snippets.ts';
 import { s } from '../strings.ts';
@@ -91,8 +92,4 @@ function FirstReading() {
       )}
     </section>
   );
-}
-
-function isLoopback(address: string): boolean {
-  return address.startsWith('127.') || address === '::1' || address === 'localhost';
 }
