@@ -1,7 +1,7 @@
 import { effect, signal } from '@preact/signals';
 import { isStranger, negotiation } from './api.ts';
 import { board, link, painter, pushed } from './app.ts';
-import { receiptOf, Recent, ServerClock } from './data/delay.ts';
+import { firstReceipt, Recent, ServerClock } from './data/delay.ts';
 import type { Message } from './transport/wire.ts';
 
 // How long readings take from the server's receipt to the screen. The server's
@@ -43,10 +43,7 @@ export function lag(): number | null {
 /** Notes readings that were pushed and have just been put on the board. */
 function arrived(message: Message): void {
   if (message.type !== 'readings' || document.hidden || !painter.isBehind || !Number.isNaN(oldest)) return;
-  const reading = message.readings.at(-1);
-  const presence = reading && board.device(reading.device)?.presence.peek();
-  const receipt = reading && receiptOf(reading, presence ?? null);
-  if (typeof receipt === 'number') oldest = receipt;
+  oldest = firstReceipt(message.readings, (id) => board.device(id)?.presence.peek() ?? null);
 }
 
 function painted(): void {

@@ -65,7 +65,7 @@ export const en = {
     notYet: '–',
     figures: 'Round trip: of a small request. Lag: of the last readings, from the gateway’s receipt to the screen; by how much devices’ clocks are ahead is taken off.',
     chosen: 'Chosen by hand and remembered in this browser: where it does not work, nothing else is tried.',
-    free: 'WebSocket where it works, else what comes next.',
+    free: 'WebSocket, or what comes next where it fails.',
   },
 
   login: {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { receiptOf, Recent, ServerClock } from '../src/data/delay.ts';
-import type { Presence } from '../src/transport/wire.ts';
+import { firstReceipt, Recent, ServerClock } from '../src/data/delay.ts';
+import type { Presence, Reading } from '../src/transport/wire.ts';
 
 test('the middle of the last few', () => {
   for (const [figures, want] of [[[], null], [[7], 7], [[1, 9], 9], [[5, 1, 900], 5], [[900, 900, 1, 2, 3], 2], [[1, 2, 3, 40, 50, 60], 50]] as const) {
@@ -33,12 +33,24 @@ test('the clock of the server', () => {
   }
 });
 
-test('when a reading was received', () => {
-  const reading = { offset: 1, device: 'gh1', metric: 'temp', time: 50_000, value: 1 };
-  const told = (more: Partial<Presence>): Presence => ({ id: 'gh1', state: 'online', clock: 'ok', duplicates: 0, ...more });
-  assert.equal(receiptOf(reading, null), null);
-  assert.equal(receiptOf(reading, told({})), 50_000);
-  assert.equal(receiptOf(reading, told({ skew: 3000 })), 47_000);
-  assert.equal(receiptOf(reading, told({ skew: -3000 })), 53_000);
-  assert.equal(receiptOf(reading, told({ clock: 'wrong', skew: 3000 })), 50_000);
+/** Readings as device and time, and what is known of the devices. */
+const receipts: { name: string; readings: [device: string, time: number][]; known: Record<string, Partial<Presence>>; want: number }[] = [
+  { name: 'none', readings: [], known: {}, want: Number.NaN },
+  { name: 'of a device that is not known', readings: [['a', 50_000]], known: {}, want: Number.NaN },
+  { name: 'with the time of the server', readings: [['a', 50_000]], known: { a: {} }, want: 50_000 },
+  { name: 'several: the first', readings: [['a', 50_000], ['a', 50_700], ['b', 50_900]], known: { a: {}, b: {} }, want: 50_000 },
+  { name: 'a clock ahead', readings: [['a', 50_000]], known: { a: { skew: 3000 } }, want: 47_000 },
+  { name: 'a clock behind', readings: [['a', 50_000]], known: { a: { skew: -3000 } }, want: 53_000 },
+  { name: 'a wrong clock: the time is the server’s', readings: [['a', 50_000]], known: { a: { clock: 'wrong', skew: 3000 } }, want: 50_000 },
+  { name: 'gathered by the device', readings: [['a', 10_000], ['a', 20_000], ['a', 50_000]], known: { a: { skew: 0 } }, want: 50_000 },
+  { name: 'of each device its own', readings: [['a', 10_000], ['b', 49_000], ['a', 50_000]], known: { a: { skew: 500 }, b: { skew: -500 } }, want: 49_500 },
+  { name: 'one that is known among others', readings: [['x', 1], ['a', 50_000], ['y', 2]], known: { a: {} }, want: 50_000 },
+];
+
+test('when readings were received', () => {
+  for (const { name, readings, known, want } of receipts) {
+    const list = readings.map(([device, time], i): Reading => ({ offset: i + 1, device, metric: 'temp', time, value: 1 }));
+    const presenceOf = (id: string): Presence | null => (known[id] ? { id, state: 'online', clock: 'ok', duplicates: 0, ...known[id] } : null);
+    assert.equal(firstReceipt(list, presenceOf), want, name);
+  }
 });

@@ -57,11 +57,23 @@ export class ServerClock {
 }
 
 /**
- * When the server received a reading, by its clock, Unix milliseconds; null if
- * nothing is known of the device. A device with a clock of its own gave the time:
- * by how much that is ahead, the server tells.
+ * When the server received what of the readings it received first, by its clock,
+ * Unix milliseconds; NaN if nothing is known of the devices. Without a clock of its
+ * own a device has the server's times. Else it gave them, and by how much it is
+ * ahead the server tells; only its newest reading then counts, since it may send
+ * many at once that it has gathered.
  */
-export function receiptOf(reading: Reading, device: Presence | null): number | null {
-  if (device === null) return null;
-  return device.clock === 'wrong' ? reading.time : reading.time - (device.skew ?? 0);
+export function firstReceipt(readings: readonly Reading[], presenceOf: (device: string) => Presence | null): number {
+  let first = Number.NaN;
+  const newer = new Set<string>();
+  for (const r of readings.toReversed()) {
+    const p = presenceOf(r.device);
+    if (p === null) continue;
+    const ahead = p.clock === 'wrong' ? undefined : p.skew;
+    if (ahead !== undefined && newer.has(r.device)) continue;
+    newer.add(r.device);
+    const receipt = r.time - (ahead ?? 0);
+    if (!(receipt >= first)) first = receipt;
+  }
+  return first;
 }
