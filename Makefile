@@ -9,12 +9,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
 .PHONY: run test build page lint bench fuzz crash clean go-test arm-test page-test browser-test deps
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
 PAGE := push/dashboard
-PAGE_SOURCES := $(shell find $(PAGE)/src -type f 2>/dev/null) $(PAGE)/index.html $(PAGE)/package-lock.json $(PAGE)/tsconfig.json $(wildcard $(PAGE)/vite.config.*)
+PAGE_SOURCES := $(shell find $(PAGE)/src -type f 2>/dev/null) $(PAGE)/index.html $(PAGE)/package-lock.json $(PAGE)/tsconfig.json $(wildcard $(PAGE)/vite.*.mjs $(PAGE)/tsconfig.*.json)
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 COUNT ?= 1
@@ -104,4 +105,4 @@ crash:
 	NARU_TEST_CRASHES=100 go test -v -count 1 -timeout 20m -run '^TestKilled$$' ./cmd/naru
 
 clean:
-	rm -rf bin $(PAGE)/dist/assets $(PAGE)/dist/index.html
+	rm -rf bin $(PAGE)/dist/assets $(PAGE)/dist/client $(PAGE)/dist/index.html

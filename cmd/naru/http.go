@@ -22,6 +22,7 @@ func (g *gateway) routes() http.Handler {
 
 // handlers returns what is served, by pattern.
 func (g *gateway) handlers() map[string]http.Handler {
+	page := dashboard.Handler(dashboard.Config{})
 	all := map[string]http.Handler{
 		"/api/v1/live":    g.live,
 		techniquesPath:    g.live.Negotiation(),
@@ -29,7 +30,8 @@ func (g *gateway) handlers() map[string]http.Handler {
 		"/socket.io/{$}":  g.live.SocketIO(),
 		"/api/":           g.api,
 		"/metrics":        promhttp.HandlerFor(g.registry(), promhttp.HandlerOpts{}),
-		"/":               dashboard.Handler(dashboard.Config{}),
+		"/":               page,
+		"/client/":        page,
 		"GET /healthz":    http.HandlerFunc(g.healthz),
 		"GET /readyz":     http.HandlerFunc(g.readyz),
 		"GET " + rootPath: http.HandlerFunc(g.serveRoot),

@@ -31,6 +31,7 @@ var routes = []route{
 	{"/health", "GET", "everybody"},
 	{"/login", "GET", "everybody"},
 	{"/logout", "GET", "everybody"},
+	{"/client/", "GET", "everybody"},
 
 	{"/api/v1/session", "GET", "anybody with access"},
 

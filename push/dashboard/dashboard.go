@@ -14,8 +14,12 @@ var distFiles embed.FS
 //go:embed small
 var smallFiles embed.FS
 
-// indexFile is the page itself; every other file is fetched by it.
+// indexFile is the page itself; every other file is fetched by it, but those
+// below clientPath.
 const indexFile = "index.html"
+
+// clientPath is where the client for other pages and programs stands.
+const clientPath = "client/"
 
 // The page may load from its own origin only. Inline styles are allowed because
 // charts position their parts with them; there is no inline script.
@@ -33,7 +37,8 @@ type Config struct {
 // Built reports whether the full page is part of this program.
 func Built() bool { return hasIndex(embedded(distFiles, "dist")) }
 
-// Handler serves the page at / and its files below. The files are read and
+// Handler serves the page at / and its files below, among them the client for
+// other pages and programs at /client/. The files are read and
 // compressed once, here. It answers GET and HEAD; there is no page but /, since
 // the page keeps its own place in the part of the address that stays in the
 // browser.
@@ -87,11 +92,22 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		name = indexFile
 	}
 	a := h.assets[name]
+	if strings.HasPrefix(name, clientPath) {
+		w.Header().Add("Vary", "Origin") // pages of other sites, if they may, get what says so
+	}
 	if a == nil {
-		http.Error(w, "no such page", http.StatusNotFound)
+		http.Error(w, h.missing(name), http.StatusNotFound)
 		return
 	}
 	a.serve(w, r)
+}
+
+// missing says why there is no such file.
+func (h handler) missing(name string) string {
+	if strings.HasPrefix(name, clientPath) && h.assets[clientPath+"naru.js"] == nil {
+		return "this gateway was built without Node.js, and so without naru.js"
+	}
+	return "no such page"
 }
 
 func secure(h http.Header) {

@@ -21,6 +21,8 @@ func page() fstest.MapFS {
 		"index.html":          {Data: []byte("<!doctype html><title>Naru</title>" + strings.Repeat("<p>", 200))},
 		"icon.svg":            {Data: []byte("<svg/>")},
 		"assets/main-a1b2.js": {Data: []byte(script)},
+		"client/naru.js":      {Data: []byte(script)},
+		"client/naru.d.ts":    {Data: []byte("export {};")},
 	}
 }
 
@@ -55,6 +57,9 @@ func TestHandlerAnswers(t *testing.T) {
 		{"page, head only", "HEAD", "/", 200, "text/html; charset=utf-8", "no-cache"},
 		{"asset", "GET", "/assets/main-a1b2.js", 200, "text/javascript; charset=utf-8", "public, max-age=31536000, immutable"},
 		{"file without a hash in its name", "GET", "/icon.svg", 200, "image/svg+xml", "no-cache"},
+		{"client", "GET", "/client/naru.js", 200, "text/javascript; charset=utf-8", "no-cache"},
+		{"types of the client", "GET", "/client/naru.d.ts", 200, "text/plain; charset=utf-8", "no-cache"},
+		{"unknown beside the client", "GET", "/client/naru.js.map", 404, "text/plain; charset=utf-8", ""},
 		{"unknown", "GET", "/device/gh1", 404, "text/plain; charset=utf-8", ""},
 		{"unknown asset", "GET", "/assets/main-0000.js", 404, "text/plain; charset=utf-8", ""},
 		{"folder", "GET", "/assets/", 404, "text/plain; charset=utf-8", ""},
@@ -145,6 +150,36 @@ func TestHandlerCompresses(t *testing.T) {
 	res := get(t, h, "GET", "/assets/main-a1b2.js", "Accept-Encoding", "gzip", "Range", "bytes=0-9")
 	if res.status != 200 || unzip(t, res.body) != script {
 		t.Errorf("a range of compressed bytes: status %d", res.status)
+	}
+}
+
+// Pages of other sites may have the client, when the guard says so: then its answer
+// is another, compressed or not.
+func TestHandlerVaries(t *testing.T) {
+	h := dashboard.Handler(dashboard.Config{Files: page()})
+	guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Cookie")
+		h.ServeHTTP(w, r)
+	})
+	for target, want := range map[string]string{
+		"/":                    "Cookie, Accept-Encoding",
+		"/icon.svg":            "Cookie",
+		"/client/naru.js":      "Cookie, Origin, Accept-Encoding",
+		"/client/naru.d.ts":    "Cookie, Origin",
+		"/client/elsewhere.js": "Cookie, Origin",
+	} {
+		if got := strings.Join(get(t, guarded, "GET", target).header.Values("Vary"), ", "); got != want {
+			t.Errorf("%s: Vary %q, want %q", target, got, want)
+		}
+	}
+}
+
+func TestHandlerWithoutClient(t *testing.T) {
+	files := page()
+	delete(files, "client/naru.js")
+	res := get(t, dashboard.Handler(dashboard.Config{Files: files}), "GET", "/client/naru.js")
+	if want := "this gateway was built without Node.js, and so without naru.js\n"; res.status != 404 || res.body != want {
+		t.Errorf("%d %q, want 404 %q", res.status, res.body, want)
 	}
 }
 

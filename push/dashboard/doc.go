@@ -7,6 +7,9 @@
 // the public API, with URLs relative to the page, so that it works below any
 // path of a reverse proxy.
 //
+// The same build makes naru.js, the page's way to the live readings as a module for
+// other pages and programs, with its types beside it.
+//
 // The package decides which files a browser gets and with which headers. It
 // knows no reading and asks nobody for permission: whoever mounts the handler
 // has done that before.

@@ -183,10 +183,10 @@ test('whose access ends logs in again, and is back where it was', async () => {
     }
     await accessible(page);
     await page.screenshot({ path: path.join(out, 'login.png') });
-    errors.length = 0; // the answers that have said no
     await page.getByLabel('Access token').fill(next.token);
     await page.getByRole('button', { name: 'Open' }).click();
     await page.locator('.chart canvas').first().waitFor();
+    errors.length = 0; // the answers that have said no
     assert.equal(page.url(), `${url}#/device/gh1`);
   });
 });
@@ -199,9 +199,9 @@ test('an action that the gateway no longer takes from us leads to the login', as
     await page.getByRole('button', { name: 'Send' }).click();
     await page.getByLabel('Access token').waitFor();
     await page.getByLabel('Access token').fill(first);
-    errors.length = 0; // the answer that has said no
     await page.getByRole('button', { name: 'Open' }).click();
     await page.getByLabel('Command', { exact: true }).waitFor();
+    errors.length = 0; // the answers that have said no
     assert.equal(page.url(), `${url}#/device/gh2/commands`);
   });
 });

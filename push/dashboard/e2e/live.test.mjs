@@ -107,6 +107,7 @@ const techniques = {
   stream: 'Live · HTTP streaming',
   longpoll: 'Long polling',
   poll: 'Polling',
+  socketio: 'Live · Socket.IO',
 };
 
 for (const [technique, link] of Object.entries(techniques)) {
@@ -229,7 +230,7 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
 test('below a path of a proxy', async () => {
   const proxy = await proxied(naru);
   try {
-    for (const [technique, link] of [['', 'Live · WebSocket'], ['?technique=sse', 'Live · Server-sent events']]) {
+    for (const [technique, link] of [['', 'Live · WebSocket'], ['?technique=sse', 'Live · Server-sent events'], ['?technique=socketio', 'Live · Socket.IO']]) {
       await withPage(async (page) => {
         await until(async () => (await linkText(page)) === link, 8000, link);
         await page.goto(`${proxy.url}${technique}#/device/gh1`);

@@ -116,6 +116,14 @@ export class Naru {
     await until(async () => (await this.count()) >= before + lines.length, 10_000, 'storing what was sent');
   }
 
+  /** Writes counts from..to of a device; they are on the disk afterwards. */
+  async write(device, from, to) {
+    const lines = [];
+    for (let i = from; i <= to; i++) lines.push(`count,device=${device} value=${i}i`);
+    const answer = await fetch(`${this.url}api/v1/write`, { method: 'POST', body: lines.join('\n') });
+    assert.equal(answer.status, 204);
+  }
+
   async count() {
     const response = await fetch(`${this.url}api/v1/readings/count`);
     return (await response.json()).count;

@@ -2,11 +2,10 @@
 // networks and over a killed server, each reading exactly once.
 
 import assert from 'node:assert/strict';
-import { connect, createServer } from 'node:net';
-import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { io } from 'socket.io-client';
 import { Naru, until } from './naru.mjs';
+import { Network } from './network.mjs';
 
 let naru;
 
@@ -17,75 +16,6 @@ before(async () => {
 after(async () => {
   await naru?.close();
 });
-
-/** A network between client and program: it can be off, and refuse or swallow WebSockets. */
-class Network {
-  #server = createServer((socket) => this.#open(socket));
-  #pairs = new Set();
-  #on = true;
-  webSockets = 'pass';
-
-  static async start() {
-    const network = new Network();
-    network.#server.listen(0, '127.0.0.1');
-    await once(network.#server, 'listening');
-    return network;
-  }
-
-  get url() {
-    return `http://127.0.0.1:${this.#server.address().port}`;
-  }
-
-  #open(socket) {
-    socket.on('error', () => undefined);
-    if (!this.#on) {
-      socket.destroy();
-      return;
-    }
-    const [host, port] = naru.ports.http.split(':');
-    let up = null;
-    const pair = { end: () => [socket, up].forEach((s) => s?.destroy()) };
-    this.#pairs.add(pair);
-    socket.on('close', () => (this.#pairs.delete(pair), up?.destroy()));
-    socket.on('data', (b) => {
-      const upgrade = /transport=websocket.*\r\n/.test(b.toString('latin1'));
-      if (upgrade && this.webSockets === 'hang') return;
-      if (upgrade && this.webSockets === 'refuse') {
-        socket.end('HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-        return;
-      }
-      if (!up) {
-        up = connect(Number(port), host);
-        up.on('error', () => socket.destroy());
-        up.on('close', () => socket.destroy());
-        up.pipe(socket);
-      }
-      up.write(b);
-    });
-  }
-
-  off() {
-    this.#on = false;
-    for (const pair of this.#pairs) pair.end();
-  }
-
-  on() {
-    this.#on = true;
-  }
-
-  close() {
-    this.off();
-    this.#server.close();
-  }
-}
-
-/** Writes readings from..to of a device; they are on the disk afterwards. */
-async function write(device, from, to) {
-  const lines = [];
-  for (let i = from; i <= to; i++) lines.push(`count,device=${device} value=${i}i`);
-  const answer = await fetch(`${naru.url}api/v1/write`, { method: 'POST', body: lines.join('\n') });
-  assert.equal(answer.status, 204);
-}
 
 /** A client that notes what it gets. */
 function watch(url, device, options = {}) {
@@ -103,8 +33,11 @@ function watch(url, device, options = {}) {
   return { socket, seen };
 }
 
+/** A client that is cut while it changes transports notices only when no ping comes, after 45 s. */
+const arriveWithin = 60_000;
+
 const range = (n) => Array.from({ length: n }, (_, i) => i + 1);
-const arrived = (seen, n) => until(() => seen.values.length >= n, 15_000, `reading ${n}`);
+const arrived = (seen, n) => until(() => seen.values.length >= n, arriveWithin, `reading ${n}`);
 
 const manners = [
   { name: 'default', options: {}, ends: 'websocket' },
@@ -118,23 +51,23 @@ const manners = [
 
 for (const { name, options, webSockets = 'pass', ends } of manners) {
   test(`each reading once: ${name}`, async () => {
-    const network = await Network.start();
+    const network = await Network.start(naru);
     network.webSockets = webSockets;
     const device = `once-${name.replaceAll(/[^a-z]/g, '')}`;
     const { socket, seen } = watch(network.url, device, options);
     try {
       await until(() => seen.hellos.length === 1, 10_000, 'the first event');
-      await write(device, 1, 100);
+      await naru.write(device, 1, 100);
       await arrived(seen, 100);
 
       network.off();
-      await write(device, 101, 200);
+      await naru.write(device, 101, 200);
       network.on();
       await arrived(seen, 200);
 
       // While readings come, and at any byte.
       for (let i = 0; i < 5; i++) {
-        const writing = write(device, 201 + 100 * i, 300 + 100 * i);
+        const writing = naru.write(device, 201 + 100 * i, 300 + 100 * i);
         network.off();
         network.on();
         await writing;
@@ -143,15 +76,15 @@ for (const { name, options, webSockets = 'pass', ends } of manners) {
 
       await naru.down('SIGKILL');
       await naru.up();
-      await write(device, 701, 800);
+      await naru.write(device, 701, 800);
       await arrived(seen, 800);
 
       await naru.down();
       await naru.up();
-      await write(device, 801, 900);
+      await naru.write(device, 801, 900);
       await arrived(seen, 900);
       await until(() => socket.io.engine?.transport?.name === ends, 5000, ends);
-      await write(device, 901, 902);
+      await naru.write(device, 901, 902);
       await arrived(seen, 902);
       assert.deepEqual(seen.values, range(902));
       assert.deepEqual(seen.others, []);
@@ -170,12 +103,12 @@ for (const { name, options, webSockets = 'pass', ends } of manners) {
 }
 
 test('a client that has heard nothing but hello goes on', async () => {
-  const network = await Network.start();
+  const network = await Network.start(naru);
   const { socket, seen } = watch(network.url, 'silent');
   try {
     await until(() => seen.hellos.length === 1, 10_000, 'the first event');
     network.off();
-    await write('silent', 1, 50);
+    await naru.write('silent', 1, 50);
     network.on();
     await arrived(seen, 50);
     assert.deepEqual(seen.values, range(50));
@@ -187,7 +120,7 @@ test('a client that has heard nothing but hello goes on', async () => {
 });
 
 test('subscribe replaces the selection; afterwards a client begins anew and knows', async () => {
-  const network = await Network.start();
+  const network = await Network.start(naru);
   const { socket, seen } = watch(network.url, 'nobody');
   let cursor;
   const subscribe = async () => {
@@ -199,14 +132,14 @@ test('subscribe replaces the selection; afterwards a client begins anew and know
     await until(() => seen.hellos.length === 1, 10_000, 'the first event');
     socket.on('connect', subscribe);
     await subscribe();
-    await write('sub-a', 1, 5);
-    await write('sub-b', 1, 50);
+    await naru.write('sub-a', 1, 5);
+    await naru.write('sub-b', 1, 50);
     await arrived(seen, 50);
     for (const signal of ['SIGTERM', 'SIGKILL']) {
       const n = seen.values.length;
       await naru.down(signal);
       await naru.up();
-      await write('sub-b', n + 1, n + 50);
+      await naru.write('sub-b', n + 1, n + 50);
       await arrived(seen, n + 50);
     }
     assert.deepEqual(seen.values, range(150));
@@ -224,8 +157,8 @@ test('subscribe replaces the selection; afterwards a client begins anew and know
 });
 
 test('the parameters, in the query or in auth', async () => {
-  await write('par-1', 1, 3);
-  await write('par-2', 4, 6);
+  await naru.write('par-1', 1, 3);
+  await naru.write('par-2', 4, 6);
   for (const [options, want] of [
     [{ query: { device: 'par-1', last: 2 } }, [2, 3]],
     [{ query: { device: ['par-1', 'par-2'], last: 1 } }, [3, 6]],
@@ -244,7 +177,7 @@ test('the parameters, in the query or in auth', async () => {
 });
 
 test('presence', async () => {
-  await write('here', 1, 1);
+  await naru.write('here', 1, 1);
   const { socket, seen } = watch(naru.url, 'here', { auth: { presence: 1 } });
   try {
     await until(() => seen.others.length > 0, 5000, 'the device');

@@ -7,6 +7,7 @@ const techniques: Record<Technique, string> = {
   stream: 'HTTP streaming',
   longpoll: 'Long polling',
   poll: 'Polling',
+  socketio: 'Socket.IO',
 };
 
 const transports: Record<string, string> = { coap: 'CoAP', coaps: 'CoAP over DTLS' };

@@ -1,6 +1,6 @@
 import type { Message } from './wire.ts';
 
-export const techniques = ['websocket', 'sse', 'stream', 'longpoll', 'poll'] as const;
+export const techniques = ['websocket', 'sse', 'stream', 'longpoll', 'poll', 'socketio'] as const;
 export type Technique = (typeof techniques)[number];
 
 export function isTechnique(s: string | null): s is Technique {
@@ -40,6 +40,28 @@ export interface Request {
 }
 
 export type Start = (request: Request, sink: Sink) => Carrier;
+
+/** A technique whose code is fetched when it is used. */
+export function later(load: () => Promise<Start>): Start {
+  return (request, sink) => {
+    let carrier: Carrier | null = null;
+    let closed = false;
+    load().then(
+      (start) => {
+        if (!closed) carrier = start(request, sink);
+      },
+      (reason: unknown) => {
+        if (!closed) sink.end(asError(reason));
+      },
+    );
+    return {
+      close: () => {
+        closed = true;
+        carrier?.close();
+      },
+    };
+  };
+}
 
 /** An answer that is not the stream: 401 wants the access token. */
 export class StatusError extends Error {

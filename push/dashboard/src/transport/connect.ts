@@ -1,6 +1,6 @@
 import { signal, type ReadonlySignal } from '@preact/signals-core';
-import { delay, type Backoff } from './backoff.ts';
-import { StatusError, withQuery, type Env, type Start, type Technique } from './carrier.ts';
+import { delay, reconnect, type Backoff } from './backoff.ts';
+import { later, StatusError, withQuery, type Env, type Start, type Technique } from './carrier.ts';
 import { Order } from './order.ts';
 import { answerWithin, ask, startLongPoll, startPoll } from './polls.ts';
 import { startNDJSON, startSSE } from './streams.ts';
@@ -55,9 +55,9 @@ const starts: Record<Technique, Start> = {
   stream: startNDJSON,
   longpoll: startLongPoll,
   poll: startPoll,
+  socketio: later(() => import('./socketio.ts').then((m) => m.startSocketIO)), // only for who forces it
 };
 
-const reconnect: Backoff = { first: 500, most: 15_000 };
 const upgrade: Backoff = { first: 30_000, most: 300_000 };
 
 /** A connection that lasted this long, in milliseconds, was a good one: what follows is a first failure. */
@@ -67,8 +67,8 @@ const goodAfter = 5000;
 const cutWithin = 10_000;
 const maxCuts = 3;
 
-/** How long each technique may be silent before a probe. Streams have a heartbeat every 15 s, a WebSocket's is invisible here. */
-const quiet: Record<Technique, number> = { websocket: 20_000, sse: 35_000, stream: 35_000, longpoll: 40_000, poll: 20_000 };
+/** How long each technique may be silent before a probe. Streams have a heartbeat every 15 s, Socket.IO every 25 s, a WebSocket's is invisible here. */
+const quiet: Record<Technique, number> = { websocket: 20_000, sse: 35_000, stream: 35_000, longpoll: 40_000, poll: 20_000, socketio: 35_000 };
 const watchEvery = 5000;
 
 /** A timer this late means that the machine slept. */
