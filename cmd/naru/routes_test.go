@@ -65,6 +65,7 @@ var routes = []route{
 	{"/api/v1/backup", "GET", "admins"},
 	{"GET /api/v1/backup/{id}/{name}", "GET", "admins"},
 	{"DELETE /api/v1/backup/{id}", "DELETE", "admins"},
+	{"POST /api/v1/qr", "POST", "admins"},
 	{"GET /api/v1/registry", "GET", "admins"},
 	{"GET /api/v1/registry/{id}", "GET", "admins"},
 	{"POST /api/v1/registry", "POST", "admins"},

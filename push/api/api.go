@@ -142,6 +142,7 @@ func New(cfg Config) *API {
 	a.handleInflux()
 	a.handle("GET /api/v1/backup/{id}/{name}", a.backupFile)
 	a.handle("DELETE /api/v1/backup/{id}", a.endBackup)
+	a.handle("POST /api/v1/qr", a.qrCode)
 	a.routeRegistry()
 	a.routeCommands()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {

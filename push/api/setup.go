@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"rsc.io/qr"
-
 	"github.com/naru-telemetry/naru/device"
 )
 
@@ -116,24 +114,4 @@ func cBytes(hex string) string {
 		parts = append(parts, "0x"+hex[i:i+2])
 	}
 	return strings.Join(parts, ",")
-}
-
-// qrRows returns the modules of the QR code of a text; nil when it is too long,
-// which nothing that is made here is.
-func qrRows(text string) (rows []string) {
-	code, err := qr.Encode(text, qr.M)
-	if err != nil {
-		return nil
-	}
-	for y := range code.Size {
-		row := make([]byte, code.Size)
-		for x := range row {
-			row[x] = ' '
-			if code.Black(x, y) {
-				row[x] = '#'
-			}
-		}
-		rows = append(rows, string(row))
-	}
-	return rows
 }

@@ -47,6 +47,11 @@ func (g *Guard) login(w http.ResponseWriter, r *http.Request, from client) {
 		loginPage(w, r, refusalStatus[why], refusalTexts[why])
 		return
 	}
+	if !has(h.grant.Role, Look) {
+		g.refused[Forbidden].Add(1)
+		loginPage(w, r, http.StatusForbidden, "this access token writes only: there is no page for it")
+		return
+	}
 	g.log.Info("somebody has logged in", "access", h.grant.ID, "name", h.grant.Name, "by", push.By(r))
 	http.SetCookie(w, g.sessions.cookie(h.grant, g.now(), from.secure))
 	see(w, "./")

@@ -21,6 +21,7 @@ var fromPage = []string{"Origin", "http://gw:7780", "Content-Type", "application
 func TestLogin(t *testing.T) {
 	h := newHouse(t, Config{})
 	_, viewer := h.order(`{"name":"kitchen","role":"viewer"}`)
+	_, writer := h.order(`{"name":"telegraf","role":"writer"}`)
 	for _, c := range []struct {
 		name, body string
 		fields     []string
@@ -29,6 +30,7 @@ func TestLogin(t *testing.T) {
 	}{
 		{"the first token", form(token), fromPage, 303, ""},
 		{"another", form(" " + viewer + "\n"), fromPage, 303, ""},
+		{"one that only writes", form(writer), fromPage, 403, "writes only"},
 		{"a wrong one", form("x"), fromPage, 401, "missing or wrong"},
 		{"none", "", fromPage, 401, "missing or wrong"},
 		{"in the address only", "", fromPage, 401, "missing or wrong"},

@@ -1,9 +1,12 @@
 package live
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/naru-telemetry/naru/device"
 )
@@ -110,5 +113,26 @@ func TestNegotiation(t *testing.T) {
 		if got := strings.Join(names, " "); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.cfg, got, c.want)
 		}
+	}
+}
+
+func TestNegotiationTellsTheTime(t *testing.T) {
+	g := loopback(t, Config{})
+	begin := time.Now().UnixMilli()
+	w := httptest.NewRecorder()
+	New(Config{Feed: g.feed}).Negotiation().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/live/techniques", nil))
+	var got struct {
+		Time       int64
+		Cursor     string
+		Techniques []struct{ Name string }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Time < begin || got.Time > time.Now().UnixMilli() {
+		t.Errorf("the time is %d, asked for at %d", got.Time, begin)
+	}
+	if got.Cursor != g.feed.Head().String() || len(got.Techniques) == 0 || got.Techniques[0].Name != WebSocket.String() {
+		t.Errorf("%s", w.Body)
 	}
 }

@@ -37,7 +37,8 @@ func (h *Handler) offers() []offer {
 	return all
 }
 
-// Negotiation is GET /api/v1/live/techniques: how live messages can be had here.
+// Negotiation is GET /api/v1/live/techniques: how live messages can be had here. Its
+// time, in milliseconds, is for viewers whose clock is another.
 func (h *Handler) Negotiation() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !getOnly(w, r) {
@@ -47,6 +48,7 @@ func (h *Handler) Negotiation() http.Handler {
 		_ = json.NewEncoder(w).Encode(map[string]any{
 			"techniques": h.offers(),
 			"cursor":     h.feed.Head().String(),
+			"time":       time.Now().UnixMilli(),
 			"heartbeat":  heartbeat / time.Millisecond,
 			"maxWait":    maxWait / time.Millisecond,
 		})

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { browser, fact, linkText, Naru, open, proxied, shown, until } from './naru.mjs';
 
 let naru;
@@ -100,14 +101,16 @@ for (const { name, link, block } of ways) {
   });
 }
 
-for (const [technique, link] of Object.entries({
+const techniques = {
   websocket: 'Live · WebSocket',
   sse: 'Live · Server-sent events',
   stream: 'Live · HTTP streaming',
   longpoll: 'Long polling',
   poll: 'Polling',
   socketio: 'Live · Socket.IO',
-})) {
+};
+
+for (const [technique, link] of Object.entries(techniques)) {
   test(`forced: ${technique}`, async () => {
     await withPage(async (page) => {
       await until(async () => (await linkText(page)) === link, 5000, link);
@@ -118,14 +121,76 @@ for (const [technique, link] of Object.entries({
   });
 }
 
-test('a technique is chosen in the details', async () => {
+/** Chooses a technique in the details. */
+async function choose(page, value) {
+  await page.locator('.link').click();
+  await page.locator('.chooser select').selectOption(value);
+  await page.keyboard.press('Escape');
+  await until(async () => (await page.locator('dialog').count()) === 0, 2000, 'closing');
+}
+
+test('techniques are chosen one after the other while readings come: none is lost, none comes twice', async () => {
+  const id = `count-${Date.now()}`;
+  const value = async (page) => Number((await shown(page, id, 'm.n').textContent()).replaceAll(/\D/g, ''));
+  let sent = 0;
+  let more = true;
+  const send = async () => {
+    for (; more; await sleep(15)) await naru.udp(`m,device=${id} n=${++sent}i`);
+  };
   await withPage(async (page) => {
-    await page.locator('.link').click();
-    await page.locator('.chooser select').selectOption('sse');
+    await until(async () => (await linkText(page)) === 'Live · WebSocket', 8000, 'the WebSocket');
+    const [received0, stored0] = [await received(page), await naru.count()];
+    const sending = send();
+    try {
+      await shown(page, id, 'm.n').waitFor();
+      for (const [technique, link] of [...Object.entries(techniques), ['auto', 'Live · WebSocket']]) {
+        await choose(page, technique);
+        await until(async () => (await linkText(page)) === link, 8000, link);
+        const at = sent;
+        await until(async () => (await value(page)) > at, 8000, `readings by ${technique}`);
+      }
+    } finally {
+      more = false;
+      await sending;
+    }
+    await until(async () => (await value(page)) === sent, 5000, 'the last one');
+    assert.equal((await received(page)) - received0, (await naru.count()) - stored0);
+  });
+});
+
+test('a technique that was chosen is remembered, until the page may choose again', async () => {
+  await withPage(async (page) => {
+    await choose(page, 'sse');
     await until(async () => (await linkText(page)) === 'Live · Server-sent events', 5000, 'the change');
-    assert.match(await page.locator('.facts').textContent(), /Cursor\w+-\d+/);
+    assert.equal(page.url(), `${naru.url}#/device/gh1`);
+    await page.reload();
+    await until(async () => (await linkText(page)) === 'Live · Server-sent events', 5000, 'the same again');
+    await page.locator('.link').click();
+    await page.getByText('Chosen by hand').waitFor();
+    await page.locator('.chooser select').selectOption('auto');
+    await until(async () => (await linkText(page)) === 'Live · WebSocket', 8000, 'the WebSocket');
     await page.keyboard.press('Escape');
-    await until(async () => (await page.locator('dialog').count()) === 0, 2000, 'closing');
+    await page.reload();
+    await until(async () => (await linkText(page)) === 'Live · WebSocket', 8000, 'the WebSocket again');
+  }, `${naru.url}?technique=poll#/device/gh1`);
+});
+
+test('the details tell round trip and lag', async () => {
+  await withPage(async (page) => {
+    await until(async () => (await linkText(page)) === 'Live · WebSocket', 8000, 'the WebSocket');
+    assert.match(await fact(page, 'Cursor'), /^\w+-\d+$/);
+    await page.locator('.link').click();
+    const figure = (name) => page.locator('dialog[open] .facts > div', { hasText: name }).locator('dd');
+    const ms = async (name) => /^(\d+) (ms|s)$/.exec(await figure(name).textContent());
+    await until(() => ms('Round trip'), 5000, 'the round trip');
+    await naru.udp('climate,device=gh1 temp=20.5');
+    await until(() => ms('Lag'), 5000, 'the lag');
+    await sleep(400); // a message of its own
+    await naru.udp(`climate,device=skewed temp=20.5 ${Date.now() - 3_600_000}000000`);
+    await naru.udp('climate,device=gh1 temp=20.4');
+    await until(async () => (await page.locator('.link-lag').textContent()) === (await figure('Lag').textContent()), 5000, 'the lag in the header');
+    const [, n, unit] = await ms('Lag');
+    assert.ok(unit === 'ms' || Number(n) < 60, `a clock that is wrong by an hour makes no lag: ${n} ${unit}`);
   });
 });
 

@@ -1,5 +1,6 @@
 // The server's API as this page uses it. Every URL is relative to the page, so that it works below any path.
 
+import { signal } from '@preact/signals';
 import type { Source, Stretch } from './data/past.ts';
 import type { Sum } from './data/shelf.ts';
 import type { Presence, Reading, Value } from './transport/wire.ts';
@@ -22,6 +23,8 @@ export interface About {
   udp: number;
   tcp: number;
   http: number;
+  /** HTTP is over TLS. */
+  https?: boolean;
   storage?: Storage;
 }
 
@@ -129,6 +132,57 @@ export interface Command {
   result?: string;
 }
 
+export const roles = ['viewer', 'writer', 'admin'] as const;
+export type Role = (typeof roles)[number];
+
+/** Who we are to the server. */
+export interface Session {
+  name: string;
+  role: Role;
+  /** Patterns of the devices that there are for us; none: all. */
+  devices: string[];
+  expires?: number;
+  /** Whether we came with a token, so that there is a session to leave. */
+  token: boolean;
+}
+
+/** An access token without the token. */
+export interface Grant {
+  id: number;
+  name: string;
+  role: Role;
+  devices: string[];
+  created: number;
+  expires?: number;
+  /** Last request since the server started. */
+  used?: number;
+  state: 'valid' | 'expired' | 'damaged';
+}
+
+/** The answer that makes it: the token is in it, this once. */
+export interface Granted extends Grant {
+  token: string;
+}
+
+/** What access is asked for; ttl as "30d", absent: it does not end. */
+export interface GrantWish {
+  name: string;
+  role: Role;
+  devices: string[];
+  ttl?: string;
+}
+
+/** How live messages can be had, and the server's clock. */
+export interface Negotiation {
+  techniques: { name: string }[];
+  cursor: string;
+  /** Unix milliseconds. */
+  time: number;
+}
+
+/** Whether the server has answered that it does not know us, or no longer. */
+export const isStranger = signal(false);
+
 /** An answer that refuses; the message is the server's own. Status 0: there was no answer. */
 export class Denied extends Error {
   readonly status: number;
@@ -148,6 +202,7 @@ async function request<T>(url: URL, init: RequestInit): Promise<T> {
   }
   const text = await response.text();
   if (response.ok) return (text === '' ? null : JSON.parse(text)) as T;
+  if (response.status === 401) isStranger.value = true;
   throw new Denied(response.status, errorOf(text) || `${response.status} ${response.statusText}`);
 }
 
@@ -183,6 +238,51 @@ export function limits(): Promise<Limits> {
 
 export async function devices(): Promise<Presence[]> {
   return (await get<{ devices: Presence[] }>(api('devices'))).devices;
+}
+
+export function session(): Promise<Session> {
+  return get<Session>(api('session'));
+}
+
+/** Exchanges an access token for a session of this browser. Returns the status of the answer, 303 if it was taken. */
+export async function login(token: string): Promise<number> {
+  const init: RequestInit = { method: 'POST', body: new URLSearchParams({ token }), redirect: 'manual', cache: 'no-store' };
+  try {
+    const response = await fetch(new URL('login', document.baseURI), init);
+    return response.type === 'opaqueredirect' ? 303 : response.status;
+  } catch {
+    return 0;
+  }
+}
+
+/** Ends the session of this browser. */
+export async function logout(): Promise<void> {
+  const init: RequestInit = { method: 'POST', redirect: 'manual', cache: 'no-store' };
+  let status: number;
+  try {
+    const response = await fetch(new URL('logout', document.baseURI), init);
+    status = response.type === 'opaqueredirect' ? 303 : response.status;
+  } catch (reason) {
+    throw new Denied(0, String(reason));
+  }
+  if (status !== 303) throw new Denied(status, `${status}`);
+}
+
+/** The access tokens. */
+export const grants = {
+  all: async () => (await get<{ access: Grant[] }>(api('access'))).access,
+  make: (wish: GrantWish) => change<Granted>('POST', 'access', JSON.stringify(wish)),
+  revoke: (id: number) => change<null>('DELETE', `access/${id}`),
+};
+
+/** The QR code of a text: a text for each row, # for a dark module. */
+export async function qrOf(text: string): Promise<string[]> {
+  const init: RequestInit = { method: 'POST', body: text, headers: { 'Content-Type': 'text/plain' } };
+  return (await request<{ qr: string[] }>(api('qr'), init)).qr;
+}
+
+export function negotiation(): Promise<Negotiation> {
+  return get<Negotiation>(api('live/techniques'));
 }
 
 export function registry(): Promise<Registry> {

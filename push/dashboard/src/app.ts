@@ -1,4 +1,5 @@
 import { computed, effect, signal } from '@preact/signals';
+import type { ComponentType } from 'preact';
 import { about, api, devices, type Changed, type Storage, type Waiting } from './api.ts';
 import { Board, titleOf } from './data/board.ts';
 import { beginning, type View } from './data/view.ts';
@@ -8,8 +9,9 @@ import { River } from './draw/river.ts';
 import type { Helm } from './helm.ts';
 import { placeOf } from './place.ts';
 import { s } from './strings.ts';
-import { isTechnique } from './transport/carrier.ts';
+import { isTechnique, type Technique } from './transport/carrier.ts';
 import { connect } from './transport/connect.ts';
+import type { Message } from './transport/wire.ts';
 
 // The parts of the page and how they are joined. Readings go link → board →
 // painter → cells; signals carry structure and state only.
@@ -18,15 +20,53 @@ export const painter = new Painter();
 export const board = new Board(painter);
 export const river = new River();
 
-const wanted = new URLSearchParams(location.search).get('technique');
+/** What was kept under a key; null if nothing was, or the browser keeps nothing for this page. */
+function stored(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+/** Keeps a choice; an empty one is forgotten. */
+function keep(key: string, choice: string): void {
+  try {
+    if (choice === '') localStorage.removeItem(key);
+    else localStorage.setItem(key, choice);
+  } catch {
+    // The choice then holds until the page is closed.
+  }
+}
+
+/** Called with each message that was pushed, when it is on the board. */
+export const pushed = new Set<(message: Message) => void>();
+
+const techniqueKey = 'naru.technique';
+
+/** The technique that is used alone, by the page's address or as it was chosen here before; null: the choice is free. */
+function wantedTechnique(): Technique | null {
+  const wanted = new URLSearchParams(location.search).get('technique') ?? stored(techniqueKey);
+  return isTechnique(wanted) ? wanted : null;
+}
+
+/** Uses a technique alone from now on, also when the page is opened again; null: chooses freely again. */
+export function chooseTechnique(technique: Technique | null): void {
+  const url = new URL(location.href);
+  url.searchParams.delete('technique'); // it would go before what was chosen last
+  history.replaceState(history.state, '', url);
+  keep(techniqueKey, technique ?? '');
+  link.force(technique);
+}
 
 export const link = connect(
   api('live', { presence: '1' }),
-  { last: 60, technique: isTechnique(wanted) ? wanted : null },
+  { last: 60, technique: wantedTechnique() },
   (message) => {
     const live = link.state.peek().phase === 'live';
     board.apply(message, { now: Date.now(), clockOffset: link.stats.clockOffset, live });
-    if (!live) board.review(Date.now()); // who was silent before we came is no news
+    if (live) for (const f of pushed) f(message);
+    else board.review(Date.now()); // who was silent before we came is no news
   },
 );
 
@@ -77,7 +117,9 @@ export type Dialog =
   | { kind: 'admit'; device: Waiting }
   | { kind: 'ask'; question: Question }
   /** The only time that new secrets are shown. */
-  | { kind: 'secret'; made: Changed };
+  | { kind: 'secret'; made: Changed }
+  /** One of a page whose code comes later; once: it shows what is not shown again. */
+  | { kind: 'later'; View: ComponentType; once: boolean };
 export const dialog = signal<Dialog | null>(null);
 
 export const found = computed(() => {
@@ -93,25 +135,16 @@ export type Theme = 'auto' | 'light' | 'dark';
 const themes: readonly Theme[] = ['auto', 'light', 'dark'];
 const themeKey = 'naru.theme';
 
-/** What was stored; nothing if the browser keeps nothing for this page. */
 function storedTheme(): Theme {
-  try {
-    const t = localStorage.getItem(themeKey) as Theme;
-    return themes.includes(t) ? t : 'auto';
-  } catch {
-    return 'auto';
-  }
+  const t = stored(themeKey) as Theme;
+  return themes.includes(t) ? t : 'auto';
 }
 
 export const theme = signal<Theme>(storedTheme());
 
 export function nextTheme(): void {
   theme.value = themes[(themes.indexOf(theme.value) + 1) % themes.length] as Theme;
-  try {
-    localStorage.setItem(themeKey, theme.value);
-  } catch {
-    // The choice then holds until the page is closed.
-  }
+  keep(themeKey, theme.value);
 }
 
 function recolour(): void {

@@ -1,8 +1,9 @@
 import { computed, effect, signal } from '@preact/signals';
 import { registry, type Registry } from './api.ts';
 import { link, place } from './app.ts';
+import { isAdmin, isLocked, session } from './session.ts';
 
-// Who waits for approval: asked for while somebody looks.
+// Who waits for approval: asked for while an admin looks.
 
 /** How often that is, in milliseconds: while the list is open, elsewhere, and where nobody can wait. */
 const listed = 3000;
@@ -18,7 +19,7 @@ const known = signal<Registry | null>(null);
 export const admission = computed(() => known.value?.admission ?? null);
 export const waiting = computed(() => known.value?.waiting ?? []);
 
-/** Whether it is known who waits, or not worth waiting for: what stands above the devices then has its place. */
+/** Whether it is known who waits, or not ours to know, or not worth waiting for: what stands above the devices then has its place. */
 export const settled = signal(false);
 
 /** The devices do not wait longer for that, in milliseconds. */
@@ -36,9 +37,14 @@ function pause(): number {
 async function ask(): Promise<void> {
   clearTimeout(timer);
   const mine = ++turn;
+  if (!isAdmin.peek()) {
+    known.value = null;
+    if (session.peek() !== null) settled.value = true;
+    return;
+  }
   const begun = performance.now();
   try {
-    if (!document.hidden && link.state.peek().phase !== 'unauthorized') {
+    if (!document.hidden && !isLocked.peek()) {
       const { admission, waiting } = await registry();
       if (mine === turn) known.value = { admission, waiting };
     }
@@ -62,6 +68,10 @@ export function watchTheLobby(): void {
   const isConnecting = computed(() => link.state.value.phase === 'connecting');
   const isLive = computed(() => link.state.value.phase === 'live');
   const isList = computed(() => place.value.page === 'list');
+  const isKnown = computed(() => session.value !== null);
+  effect(() => {
+    if (isKnown.value) void ask();
+  });
   effect(() => {
     if (isConnecting.value || (isLive.value && isList.value)) void ask();
   });

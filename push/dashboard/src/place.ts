@@ -6,12 +6,13 @@ export type Section = (typeof sections)[number];
 
 export type Place =
   | { page: 'list' }
-  | { page: 'refused' }
+  | { page: 'refused' | 'access' }
   | { page: 'device'; id: string; section: Section };
 
 /** Reads what stands behind #; the list if it is nothing known. */
 export function placeOf(hash: string): Place {
   if (hash === '#/refused') return { page: 'refused' };
+  if (hash === '#/access') return { page: 'access' };
   const [, device, part] = /^#\/device\/([^/]+)(?:\/([a-z]+))?$/.exec(hash) ?? [];
   if (device === undefined) return { page: 'list' };
   const section = part === undefined ? 'charts' : sections.find((s) => s === part);

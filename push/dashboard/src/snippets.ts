@@ -1,3 +1,4 @@
+import type { Role } from './api.ts';
 import { s } from './strings.ts';
 
 /** Where a device sends to. */
@@ -81,4 +82,28 @@ sensor:
           data: !lambda |-
             auto line = str_sprintf("climate,device=my-sensor temp=%.2f", x);
             return std::vector<uint8_t>(line.begin(), line.end());`;
+}
+
+/** Ways to use an access token at the gateway's address. */
+export function accessSnippets(role: Role, address: URL, token: string): Snippet[] {
+  const auth = `-H 'Authorization: Bearer ${token}'`;
+  const base = address.href.replace(/\/$/, '');
+  if (role !== 'writer') {
+    return [
+      { id: 'watch', label: s.given.watch, code: `naru watch --url ${base} --token ${token}` },
+      { id: 'events', label: s.given.events, code: `curl -N ${auth} -H 'Accept: text/event-stream' '${base}/api/v1/live?last=1'` },
+    ];
+  }
+  return [
+    { id: 'write', label: s.given.write, code: `curl ${auth} --data-binary '${line}' ${base}/api/v1/write` },
+    { id: 'telegraf', label: 'Telegraf', code: telegraf(base, token) },
+  ];
+}
+
+function telegraf(base: string, token: string): string {
+  return `[[outputs.influxdb_v2]]
+  urls = ["${base}"]
+  token = "${token}"
+  organization = "home"
+  bucket = "telegraf"`;
 }

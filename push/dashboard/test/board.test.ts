@@ -53,6 +53,20 @@ test('only what appears while we look is new', () => {
   assert.equal(b.device('fresh')?.isNew.value, false);
 });
 
+test('a device is new with its first reading, whether or not its state is told before', () => {
+  for (const arrival of [live, fetched]) {
+    const b = board();
+    b.apply({ type: 'device', device: { id: 'bee', state: 'online', clock: 'ok', duplicates: 0 } }, live);
+    assert.equal(b.device('bee')?.isNew.value, false);
+    b.apply({ type: 'readings', cursor: 'a-2', readings: [reading('bee', 'x', 1)] }, arrival);
+    assert.equal(b.device('bee')?.isNew.value, arrival.live);
+    b.review(now + 61_000);
+    assert.equal(b.device('bee')?.isNew.value, false);
+    b.apply({ type: 'readings', cursor: 'a-3', readings: [reading('bee', 'x', 2)] }, live);
+    assert.equal(b.device('bee')?.isNew.value, false);
+  }
+});
+
 test('states are kept as words, and a series may change its kind', () => {
   const b = board(reading('a', 'door', true), reading('a', 'door', false), reading('a', 'mode', 'eco'), reading('a', 'door', true));
   const series = b.device('a')?.byMetric.get('door');

@@ -7,6 +7,7 @@ const places: { hash: string; want: Place }[] = [
   { hash: '', want: list },
   { hash: '#/', want: list },
   { hash: '#/refused', want: { page: 'refused' } },
+  { hash: '#/access', want: { page: 'access' } },
   { hash: '#/device/gh1', want: { page: 'device', id: 'gh1', section: 'charts' } },
   { hash: '#/device/gh1/commands', want: { page: 'device', id: 'gh1', section: 'commands' } },
   { hash: '#/device/a%3Ab/access', want: { page: 'device', id: 'a:b', section: 'access' } },

@@ -35,7 +35,8 @@ export class Device {
   /** Newest time that it gave. */
   lastTime = 0;
   readings = 0;
-  readonly firstAt: number;
+  /** When it began to count as new, on our clock. */
+  firstAt: number;
 
   constructor(id: string, isNew: boolean, now: number, state: DeviceState) {
     this.id = id;
@@ -195,11 +196,19 @@ export class Board {
   }
 
   #hear(d: Device, time: number, arrival: Arrival): void {
-    if (d.readings++ === 0 && d.state.peek() === 'silent') d.state.value = 'online';
+    if (d.readings++ === 0) this.#greet(d, arrival);
     d.pace.beat(time);
     if (time > d.lastTime) d.lastTime = time;
     const at = arrival.live ? arrival.now : Math.min(arrival.now, time - arrival.clockOffset);
     if (at > d.heardAt) d.heardAt = at;
+  }
+
+  /** Its first reading; that it is there may have been told before, or a moment ago. */
+  #greet(d: Device, arrival: Arrival): void {
+    if (d.state.peek() === 'silent') d.state.value = 'online';
+    if (!arrival.live) return;
+    d.isNew.value = true;
+    d.firstAt = arrival.now;
   }
 
   #publish(grown: ReadonlySet<Device>, more: boolean): void {

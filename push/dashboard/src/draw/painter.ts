@@ -26,6 +26,8 @@ export class Painter implements Touched {
   readonly #canvases = new Map<Element, Cell>();
   readonly #watch: IntersectionObserver;
   readonly #sizes: ResizeObserver;
+  /** Called after each painting. */
+  onPainted: () => void = () => undefined;
   #painted = 0;
   #frame = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -57,6 +59,11 @@ export class Painter implements Touched {
     }
     this.#onScreen.delete(cell);
     this.#dirty.delete(cell);
+  }
+
+  /** Whether something that is on the screen waits to be painted. */
+  get isBehind(): boolean {
+    return this.#dirty.size > 0;
   }
 
   /** Something new for this cell. */
@@ -124,5 +131,6 @@ export class Painter implements Touched {
     this.#dirty.clear();
     const now = Date.now();
     for (const cell of cells) cell.paint(now);
+    this.onPainted();
   }
 }

@@ -1,6 +1,6 @@
-import { useSignal, useSignalEffect } from '@preact/signals';
-import { announcement, board, dialog, isEmpty, link, place, route } from '../app.ts';
+import { announcement, board, dialog, isEmpty, place, route } from '../app.ts';
 import { settled } from '../lobby.ts';
+import { isLocked } from '../session.ts';
 import { s } from '../strings.ts';
 import { AddDialog } from './Add.tsx';
 import { AskDialog } from './Ask.tsx';
@@ -10,11 +10,11 @@ import { Empty } from './Empty.tsx';
 import { Header } from './Header.tsx';
 import { HelpDialog } from './Help.tsx';
 import { Landing } from './Landing.tsx';
-import { Later } from './Later.tsx';
+import { Later, loadAccessPage, loadDevicePage } from './Later.tsx';
+import { LoginForm } from './Login.tsx';
 import { StorageNotice } from './Notice.tsx';
 import { RefusedPage } from './Refused.tsx';
 import { SecretDialog } from './Secret.tsx';
-import { TokenForm } from './Token.tsx';
 import { WaitingList } from './Waiting.tsx';
 
 export function App() {
@@ -25,7 +25,7 @@ export function App() {
       <main id="main">
         <Main />
       </main>
-      {isEmpty.value && <Landing />}
+      {isEmpty.value && !isLocked.value && <Landing />}
       <div class="visually-hidden" role="status" aria-live="polite">
         {announcement}
       </div>
@@ -51,18 +51,17 @@ function OpenDialog() {
       return <AskDialog question={open.question} />;
     case 'secret':
       return <SecretDialog made={open.made} />;
+    case 'later':
+      return <open.View />;
   }
 }
 
 function Main() {
-  // Only whether the link lacks the token, so that its other changes draw nothing here.
-  const locked = useSignal(false);
-  useSignalEffect(() => {
-    locked.value = link.state.value.phase === 'unauthorized';
-  });
-  if (locked.value) return <TokenForm />;
-  if (route.value !== null) return <Later key={route.value} id={route.value} />;
+  if (isLocked.value) return <LoginForm />;
+  const id = route.value;
+  if (id !== null) return <Later key={`device ${id}`} load={() => loadDevicePage(id)} />;
   if (place.value.page === 'refused') return <RefusedPage />;
+  if (place.value.page === 'access') return <Later key="access" load={loadAccessPage} />;
   if (!board.begun.value || !settled.value) return <p class="connecting">{s.connecting}</p>;
   return (
     <>

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { found, query } from '../app.ts';
+import { isAdmin } from '../session.ts';
 import { s } from '../strings.ts';
 import { AddButton } from './Add.tsx';
 import { Card } from './Card.tsx';
@@ -28,7 +29,7 @@ export function DeviceList() {
         {devices.slice(0, shown.value).map((d) => (
           <Card key={d.id} device={d} />
         ))}
-        {query.value === '' && (
+        {query.value === '' && isAdmin.value && (
           <li class="add-card">
             <AddButton />
           </li>

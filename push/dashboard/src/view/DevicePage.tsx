@@ -6,8 +6,10 @@ import type { Series } from '../data/series.ts';
 import { Helm } from '../helm.ts';
 import { waiting } from '../lobby.ts';
 import { deviceHref, sections, type Section } from '../place.ts';
+import { isAdmin, session } from '../session.ts';
 import { s } from '../strings.ts';
 import { Access } from './Access.tsx';
+import { AdminsOnly } from './AdminsOnly.tsx';
 import { StateLine } from './Card.tsx';
 import { Commands } from './Commands.tsx';
 import { Facts } from './Facts.tsx';
@@ -36,14 +38,20 @@ export function DevicePage({ id }: { id: string }) {
         <h1>{title}</h1>
         {title !== id && <code class="device-id">{id}</code>}
         {device && <StateLine device={device} />}
-        <Parts id={id} open={section} />
+        {isAdmin.value && <Parts id={id} open={section} />}
       </div>
       {device && <Facts device={device} />}
       {section === 'charts' && <ChartsPart id={id} device={device} />}
-      {section === 'commands' && <Commands id={id} device={device} />}
-      {section === 'access' && <Access id={id} device={device} />}
+      {section !== 'charts' && <AdminsPart id={id} device={device} section={section} />}
     </article>
   );
+}
+
+/** The parts that are for admins. */
+function AdminsPart({ id, device, section }: { id: string; device: Device | undefined; section: Section }) {
+  if (session.value === null) return <p class="connecting">{s.connecting}</p>;
+  if (!isAdmin.value) return <AdminsOnly />;
+  return section === 'commands' ? <Commands id={id} device={device} /> : <Access id={id} device={device} />;
 }
 
 /** The ways to the parts of the page. */

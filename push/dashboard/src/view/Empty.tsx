@@ -1,6 +1,8 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { about, type About } from '../api.ts';
+import { isLoopback } from '../data/host.ts';
+import { isAdmin, session } from '../session.ts';
 import { snippets } from '../snippets.ts';
 import { s } from '../strings.ts';
 import { AddButton } from './Add.tsx';
@@ -12,6 +14,23 @@ const defaultPort = 7700;
 
 /** What stands here until there is something to see: how to send the first reading. */
 export function Empty() {
+  return session.value === null || isAdmin.value ? <FirstReading /> : <Watched devices={session.value.devices} />;
+}
+
+/** The same for who may only look. */
+function Watched({ devices }: { devices: readonly string[] }) {
+  return (
+    <section class="empty">
+      <div class="empty-head">
+        <Mark />
+        <h1>{s.empty.watched}</h1>
+        <p>{devices.length > 0 ? s.empty.leadLimited(devices.join(', ')) : s.empty.leadWatched}</p>
+      </div>
+    </section>
+  );
+}
+
+function FirstReading() {
   const known = useSignal<About | null>(null);
   const address = useSignal(location.hostname);
   const asked = useSignal(false);
@@ -63,14 +82,14 @@ export function Empty() {
         )}
       </div>
       {asked.value && <Tabs list={snippets(to)} label={s.empty.tabs} of="first" />}
-      <p class="or-add">
-        {s.empty.add} <AddButton />
-      </p>
-      <RefusedList quiet />
+      {isAdmin.value && (
+        <>
+          <p class="or-add">
+            {s.empty.add} <AddButton />
+          </p>
+          <RefusedList quiet />
+        </>
+      )}
     </section>
   );
-}
-
-function isLoopback(address: string): boolean {
-  return address.startsWith('127.') || address === '::1' || address === 'localhost';
 }

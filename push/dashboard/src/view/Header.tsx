@@ -4,6 +4,7 @@ import { textOf, write } from '../draw/cells.ts';
 import { resized } from '../draw/canvas.ts';
 import { number } from '../draw/format.ts';
 import { waiting } from '../lobby.ts';
+import { isAdmin, isLocked, session } from '../session.ts';
 import { s } from '../strings.ts';
 import { LinkButton } from './Connection.tsx';
 import { Icon } from './Icon.tsx';
@@ -18,13 +19,20 @@ export function Header() {
           <span class="word">{s.name}</span>
           <Hangul />
         </a>
-        <Counts />
-        {place.value.page === 'list' && board.devices.value.length > 0 && <Search />}
+        {!isLocked.value && <Counts />}
+        {!isLocked.value && place.value.page === 'list' && board.devices.value.length > 0 && <Search />}
         <nav class="tools">
           <LinkButton />
-          <a class="tool" href="#/refused" aria-label={s.refused.title} title={s.refused.title}>
-            <Icon name="inbox" />
-          </a>
+          {!isLocked.value && (isAdmin.value || session.value === null) && (
+            <a class="tool" style={session.value === null ? 'visibility: hidden' : undefined} href="#/refused" aria-label={s.refused.title} title={s.refused.title}>
+              <Icon name="inbox" />
+            </a>
+          )}
+          {!isLocked.value && (
+            <a class="tool" href="#/access" aria-label={s.grants.title} title={s.grants.title}>
+              <Icon name="person" />
+            </a>
+          )}
           <button class="tool" type="button" aria-label={s.theme[theme.value]} title={s.theme[theme.value]} onClick={nextTheme}>
             <Icon name={theme.value} />
           </button>

@@ -4,7 +4,9 @@ import { caseOf, counted, fixOf, grouped, markBytes, markText } from '../data/re
 import { number } from '../draw/format.ts';
 import { clock } from '../draw/when.ts';
 import { deviceHref } from '../place.ts';
+import { isAdmin, session } from '../session.ts';
 import { s } from '../strings.ts';
+import { AdminsOnly } from './AdminsOnly.tsx';
 import { Icon } from './Icon.tsx';
 import { useAsking } from './useAsking.ts';
 
@@ -21,8 +23,9 @@ export function RefusedPage() {
       </a>
       <h1>{s.refused.title}</h1>
       <p class="lead">{s.refused.lead}</p>
-      <Counts chosen={reason} />
-      <RefusedList reason={reason.value} />
+      {isAdmin.value && <Counts chosen={reason} />}
+      {isAdmin.value && <RefusedList reason={reason.value} />}
+      {session.value !== null && !isAdmin.value && <AdminsOnly />}
     </article>
   );
 }
