@@ -59,7 +59,7 @@ func (i *interloper) down() {
 		if err != nil {
 			return
 		}
-		if i.meddling.Load() && b[0] == 22 && b[3] == 0 && b[4] == 0 { // a handshake of epoch 0
+		if i.meddling.Load() && b[0] != 23 {
 			continue
 		}
 		_, _ = i.device.WriteToUDP(b[:n], i.client.Load()) // the device has spoken first
