@@ -149,7 +149,7 @@ func (c *checker) log(ctx context.Context, path string) error {
 		for id, s := range readCatalog(cat, func(k []byte) { c.problem(hotName, fmt.Errorf("catalogue entry %x", k), -1) }).byID {
 			devices[id] = s.Device
 		}
-		if err := errors.Join(c.registry(tx.Bucket(bucketRegistry)), c.commands(tx.Bucket(bucketCommands)), c.grants(tx.Bucket(bucketGrants))); err != nil {
+		if err := c.entries(tx); err != nil {
 			return err
 		}
 		var b batch
@@ -168,43 +168,36 @@ func (c *checker) log(ctx context.Context, path string) error {
 	return errors.Join(err, db.Close())
 }
 
-// registry looks at the registrations. Stores of earlier versions have none.
-func (c *checker) registry(b *bolt.Bucket) error {
+// sealed looks at the entries of a bucket, which stores of earlier versions may not
+// have: look tells of an entry what it is, and whether it is sound.
+func (c *checker) sealed(b *bolt.Bucket, look func(k, v []byte) (what string, good bool)) error {
 	if b == nil {
 		return nil
 	}
 	return b.ForEach(func(k, v []byte) error {
-		if _, ok := decodeRegistration(k, v); !ok {
-			c.problem(hotName, fmt.Errorf("registration of device %q", k), -1)
+		if what, good := look(k, v); !good {
+			c.problem(hotName, errors.New(what), -1)
 		}
 		return nil
 	})
 }
 
-// commands looks at the commands. Stores of earlier versions have none.
-func (c *checker) commands(b *bolt.Bucket) error {
-	if b == nil {
-		return nil
-	}
-	return b.ForEach(func(k, v []byte) error {
-		if _, ok := decodeCommand(k, v); !ok {
-			c.problem(hotName, fmt.Errorf("command %x", k), -1)
-		}
-		return nil
-	})
-}
-
-// grants looks at the access tokens. Stores of earlier versions have none.
-func (c *checker) grants(b *bolt.Bucket) error {
-	if b == nil {
-		return nil
-	}
-	return b.ForEach(func(k, v []byte) error {
-		if _, ok := decodeGrant(k, v); !ok {
-			c.problem(hotName, fmt.Errorf("access token %d", keyOffset(k)), -1)
-		}
-		return nil
-	})
+// entries looks at what hot.db holds beside readings.
+func (c *checker) entries(tx *bolt.Tx) error {
+	return errors.Join(
+		c.sealed(tx.Bucket(bucketRegistry), func(k, v []byte) (string, bool) {
+			_, good := decodeRegistration(k, v)
+			return fmt.Sprintf("registration of device %q", k), good
+		}),
+		c.sealed(tx.Bucket(bucketCommands), func(k, v []byte) (string, bool) {
+			_, good := decodeCommand(k, v)
+			return fmt.Sprintf("command %x", k), good
+		}),
+		c.sealed(tx.Bucket(bucketGrants), func(k, v []byte) (string, bool) {
+			_, good := decodeGrant(k, v)
+			return fmt.Sprintf("access token %d", keyOffset(k)), good
+		}),
+	)
 }
 
 // batch looks at a batch and counts its readings that are in no block.
