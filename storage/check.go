@@ -160,7 +160,7 @@ func (c *checker) log(ctx context.Context, path string) error {
 			}
 			c.Blocks++
 			if err := c.batch(&b, k, v, devices); err != nil {
-				c.problem(hotName, fmt.Errorf("batch %d: %w", keyOffset(k), err), -1)
+				c.problem(hotName, fmt.Errorf("batch %d: %w", keyNumber(k), err), -1)
 			}
 		}
 		return nil
@@ -195,14 +195,14 @@ func (c *checker) entries(tx *bolt.Tx) error {
 		}),
 		c.sealed(tx.Bucket(bucketGrants), func(k, v []byte) (string, bool) {
 			_, good := decodeGrant(k, v)
-			return fmt.Sprintf("access token %d", keyOffset(k)), good
+			return fmt.Sprintf("access token %d", keyNumber(k)), good
 		}),
 	)
 }
 
 // batch looks at a batch and counts its readings that are in no block.
 func (c *checker) batch(b *batch, key, value []byte, devices map[uint32]device.ID) error {
-	if err := b.parse(keyOffset(key), value); err != nil {
+	if err := b.parse(keyNumber(key), value); err != nil {
 		return err
 	}
 	if _, err := b.unpack(nil); err != nil {

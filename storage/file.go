@@ -284,7 +284,7 @@ func (l *Log) loadOffsets(tx *bolt.Tx, meta *bolt.Bucket) error {
 		l.cfg.Logger.Error("offset reservation was damaged: offsets go on above the largest possible one")
 		l.stats.damagedEntries.Add(1)
 		if k, _ := tx.Bucket(bucketLog).Cursor().Last(); k != nil {
-			last = max(last, keyOffset(k)+maxBatchReadings)
+			last = max(last, keyNumber(k)+maxBatchReadings)
 		}
 		last += 2 * offsetStep
 	}
@@ -313,10 +313,12 @@ func getMeta(b *bolt.Bucket, key []byte, n int) ([]byte, bool) {
 
 func le64(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 
-func offsetKey(o uint64) []byte { return binary.BigEndian.AppendUint64(nil, o) }
+// numberKey returns the key of what has a number: a batch of the log its first offset,
+// a command or a grant its id. Keys are in the order of the numbers.
+func numberKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// keyOffset returns the offset in a key of the log; 0 for a key that is none.
-func keyOffset(k []byte) uint64 {
+// keyNumber returns the number in such a key; 0 for a key that is none.
+func keyNumber(k []byte) uint64 {
 	if len(k) != 8 {
 		return 0
 	}

@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -102,7 +101,7 @@ func (g *Grants) Revoke(id uint64, by string) (*device.Grant, error) {
 	if old == nil {
 		return nil, fmt.Errorf("%w: %d", device.ErrNotGranted, id)
 	}
-	err := g.log.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketGrants).Delete(grantKey(id)) })
+	err := g.log.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketGrants).Delete(numberKey(id)) })
 	if err != nil {
 		return nil, fmt.Errorf("storage: access: %w", err)
 	}
@@ -123,8 +122,6 @@ type storedGrant struct {
 	Expires device.Time `json:"expires,omitempty"`
 }
 
-func grantKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
-
 // putGrant writes a new grant, to which it gives the id.
 func putGrant(b *bolt.Bucket, made *device.Grant) error {
 	id, err := b.NextSequence()
@@ -138,7 +135,7 @@ func putGrant(b *bolt.Bucket, made *device.Grant) error {
 	if err != nil {
 		return err
 	}
-	return b.Put(grantKey(id), boltfile.Seal(grantKey(id), text))
+	return b.Put(numberKey(id), boltfile.Seal(numberKey(id), text))
 }
 
 // hashLen is the length of a token's hash.
@@ -159,7 +156,7 @@ func decodeGrant(key, sealed []byte) (*device.Grant, bool) {
 		return nil, false
 	}
 	g := &device.Grant{
-		ID: binary.BigEndian.Uint64(key), Name: s.Name, Role: role, Devices: s.Devices, Hash: s.Hash, Created: s.Created, Expires: s.Expires,
+		ID: keyNumber(key), Name: s.Name, Role: role, Devices: s.Devices, Hash: s.Hash, Created: s.Created, Expires: s.Expires,
 	}
 	if _, err := g.Limit(); err != nil {
 		return nil, false
@@ -179,8 +176,8 @@ func (g *Grants) load(tx *bolt.Tx) error {
 		grant, ok := decodeGrant(k, v)
 		if !ok {
 			g.log.stats.damagedEntries.Add(1)
-			g.log.cfg.Logger.Error("an access token was damaged: who has it is refused", "access", keyOffset(k))
-			grant = &device.Grant{ID: keyOffset(k), Damaged: true}
+			g.log.cfg.Logger.Error("an access token was damaged: who has it is refused", "access", keyNumber(k))
+			grant = &device.Grant{ID: keyNumber(k), Damaged: true}
 		}
 		if len(k) == 8 { // another key cannot be named
 			g.all[grant.ID] = grant

@@ -98,7 +98,7 @@ func TestGrantsAreDurable(t *testing.T) {
 
 // A damaged grant opens nothing, is named by check, and can be revoked.
 func TestGrantsDamaged(t *testing.T) {
-	k := grantKey(1)
+	k := numberKey(1)
 	resealed := func(text string) func(*bolt.Bucket) error {
 		return func(b *bolt.Bucket) error { return b.Put(k, boltfile.Seal(k, []byte(text))) }
 	}
@@ -110,7 +110,7 @@ func TestGrantsDamaged(t *testing.T) {
 	}{
 		{"a bit", func(b *bolt.Bucket) error { return b.Put(k, flip(b.Get(k), 20)) }, "1 damaged"},
 		{"the checksum", func(b *bolt.Bucket) error { return b.Put(k, flip(b.Get(k), 0)) }, "1 damaged"},
-		{"another's", func(b *bolt.Bucket) error { return b.Put(grantKey(9), b.Get(k)) }, "1 kitchen viewer [gh*], 9 damaged"},
+		{"another's", func(b *bolt.Bucket) error { return b.Put(numberKey(9), b.Get(k)) }, "1 kitchen viewer [gh*], 9 damaged"},
 		{"a key that is none", func(b *bolt.Bucket) error { return b.Put([]byte("x"), b.Get(k)) }, "1 kitchen viewer [gh*]"},
 		{"no JSON", resealed("{"), "1 damaged"},
 		{"a role of a newer version", resealed(`{"name":"a","role":"guest","hash":"` + hash + `"}`), "1 damaged"},

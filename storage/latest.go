@@ -268,12 +268,12 @@ func (t *latest) load(key uint64) (b *batch, below uint64, err error) {
 	sound := false
 	err = t.log.view(func(log *bolt.Bucket) error {
 		cur := log.Cursor()
-		k, v := cur.Seek(offsetKey(key))
-		if keyOffset(k) == key && t.log.parseKnown(&t.batch, k, v, len(t.names)) {
+		k, v := cur.Seek(numberKey(key))
+		if keyNumber(k) == key && t.log.parseKnown(&t.batch, k, v, len(t.names)) {
 			t.value, sound = append(t.value, v...), true
 		}
 		if k, _ := seekBelow(cur, key); k != nil {
-			below = keyOffset(k)
+			below = keyNumber(k)
 		}
 		return nil
 	})

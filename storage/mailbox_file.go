@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"maps"
 	"math/rand/v2"
@@ -32,8 +31,6 @@ type storedCommand struct {
 	Result  string          `json:"result,omitempty"`
 }
 
-func commandKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
-
 func putCommand(b *bolt.Bucket, c *device.Command) error {
 	text, err := json.Marshal(storedCommand{
 		Device: c.Device, Name: c.Name, Value: c.Value, Created: c.Created, Expires: c.Expires,
@@ -42,7 +39,7 @@ func putCommand(b *bolt.Bucket, c *device.Command) error {
 	if err != nil {
 		return err
 	}
-	key := commandKey(c.ID)
+	key := numberKey(c.ID)
 	return b.Put(key, boltfile.Seal(key, text))
 }
 
@@ -58,7 +55,7 @@ func decodeCommand(key, sealed []byte) (device.Command, bool) {
 		return device.Command{}, false
 	}
 	return device.Command{
-		ID: binary.BigEndian.Uint64(key), Device: s.Device, Name: s.Name, Value: s.Value, Created: s.Created, Expires: s.Expires,
+		ID: keyNumber(key), Device: s.Device, Name: s.Name, Value: s.Value, Created: s.Created, Expires: s.Expires,
 		State: device.CommandStates[i], Sent: s.Sent, Tries: s.Tries, Ended: s.Ended, Result: s.Result,
 	}, true
 }
@@ -100,7 +97,7 @@ func (m *Mailbox) put(c *device.Command, gone *command) error {
 		}
 		c.ID = id
 		if gone != nil {
-			if err := b.Delete(commandKey(gone.ID)); err != nil {
+			if err := b.Delete(numberKey(gone.ID)); err != nil {
 				return err
 			}
 		}

@@ -257,7 +257,7 @@ func TestMailboxDamaged(t *testing.T) {
 		key, value := b.Cursor().First()
 		key, value = slices.Clone(key), slices.Clone(value)
 		value[len(value)-3] ^= 1
-		other := commandKey(1 << 40)
+		other := numberKey(1 << 40)
 		return errors.Join(b.Put(key, value), b.Put(other, boltfile.Seal(other, []byte(`{"device":"gh1","state":"flying"}`))))
 	})
 	report, err := Check(t.Context(), dir, CheckOptions{})

@@ -208,7 +208,7 @@ func (l *Log) replayNewest(log *bolt.Bucket) {
 	var b batch
 	var scratch []byte
 	for _, k := range keys {
-		if l.parse(&b, offsetKey(k), log.Get(offsetKey(k))) {
+		if l.parse(&b, numberKey(k), log.Get(numberKey(k))) {
 			scratch = l.takeNewest(&b, scratch)
 		}
 	}
@@ -245,7 +245,7 @@ func (l *Log) parse(b *batch, key, value []byte) bool {
 // is sound and names only the first n series. What is not is counted and
 // logged, once for each key.
 func (l *Log) parseKnown(b *batch, key, value []byte, n int) bool {
-	err := b.parse(keyOffset(key), value)
+	err := b.parse(keyNumber(key), value)
 	if err == nil {
 		for _, e := range b.dict {
 			if int(e.id) > n {
@@ -255,7 +255,7 @@ func (l *Log) parseKnown(b *batch, key, value []byte, n int) bool {
 		}
 	}
 	if err != nil {
-		l.damagedBatch(keyOffset(key), err)
+		l.damagedBatch(keyNumber(key), err)
 	}
 	return err == nil
 }

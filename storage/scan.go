@@ -114,7 +114,7 @@ func (s *scan) up(from uint64, look visit) error {
 		k, v := seekSpan(cur, from)
 		looked, scanned := 0, 0
 		for ; ; k, v = cur.Next() {
-			if k == nil || keyOffset(k) >= s.firstPending {
+			if k == nil || keyNumber(k) >= s.firstPending {
 				c.done, c.next = true, s.firstPending
 				return nil
 			}
@@ -124,7 +124,7 @@ func (s *scan) up(from uint64, look visit) error {
 			looked++
 			scanned += len(v)
 			if !s.log.parseKnown(&c.b, k, v, len(s.names)) {
-				c.next = max(from, keyOffset(k)+1)
+				c.next = max(from, keyNumber(k)+1)
 				continue
 			}
 			if c.b.last() >= from {
@@ -152,7 +152,7 @@ func (c *chunk) take(k, v []byte, look visit) error {
 		return err
 	}
 	c.buf = append(c.buf, v...)
-	c.keys, c.ends = append(c.keys, keyOffset(k)), append(c.ends, len(c.buf))
+	c.keys, c.ends = append(c.keys, keyNumber(k)), append(c.ends, len(c.buf))
 	return nil
 }
 
@@ -174,9 +174,9 @@ func (c *chunk) each(fn func(b *batch) error) error {
 // seekSpan moves to the newest batch with a key up to from, which may hold
 // that offset, or to the first one.
 func seekSpan(cur *bolt.Cursor, from uint64) (k, v []byte) {
-	key := offsetKey(from)
+	key := numberKey(from)
 	k, v = cur.Seek(key)
-	if k != nil && keyOffset(k) == from {
+	if k != nil && keyNumber(k) == from {
 		return k, v
 	}
 	if k, v = seekBelow(cur, from); k == nil {
@@ -187,7 +187,7 @@ func seekSpan(cur *bolt.Cursor, from uint64) (k, v []byte) {
 
 // seekBelow moves to the newest batch with a key below from.
 func seekBelow(cur *bolt.Cursor, from uint64) (k, v []byte) {
-	if k, _ = cur.Seek(offsetKey(from)); k == nil {
+	if k, _ = cur.Seek(numberKey(from)); k == nil {
 		return cur.Last()
 	}
 	return cur.Prev()

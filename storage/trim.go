@@ -141,7 +141,7 @@ func (l *Log) doomed(tx *bolt.Tx, cur *bolt.Cursor, job *commitJob, minimum int6
 			break
 		}
 		keys = append(keys, k)
-		end := keyOffset(k)
+		end := keyNumber(k)
 		if sound {
 			end = b.last()
 			if err := l.leave(tx, job, &b); err != nil {
@@ -216,7 +216,7 @@ func (l *Log) keepLast(tx *bolt.Tx, b *batch, keep []bool) error {
 		one.start(r.offset, &reading)
 		hint := uint8(0)
 		one.add(one.addSeries(id, 0), &reading, &hint)
-		enc, _ := appendBatch(offsetKey(r.offset), &one.batch, nil)
+		enc, _ := appendBatch(numberKey(r.offset), &one.batch, nil)
 		if err := bucket.Put(seriesKey(id), enc); err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (l *Log) logUsage(ctx context.Context, bytes map[uint32]float64) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if b.parse(keyOffset(k), v) != nil {
+			if b.parse(keyNumber(k), v) != nil {
 				continue
 			}
 			for _, e := range b.dict {

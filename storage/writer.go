@@ -221,7 +221,7 @@ func (l *Log) put(tx *bolt.Tx, job *commitJob) error {
 	log.FillPercent = 1 // keys only grow; the setting lives as long as tx
 	from := 0
 	for i, b := range job.batches {
-		if err := log.Put(offsetKey(b.first), l.writer.enc[from:l.writer.ends[i]]); err != nil {
+		if err := log.Put(numberKey(b.first), l.writer.enc[from:l.writer.ends[i]]); err != nil {
 			return err
 		}
 		from = l.writer.ends[i]
