@@ -35,9 +35,16 @@ func dialViewer(ctx context.Context, addr, query string) (*rawViewer, error) {
 // dialSocketIO opens a viewer by Socket.IO on a WebSocket, and takes what comes
 // before the readings.
 func dialSocketIO(ctx context.Context, addr, query string) (*rawViewer, error) {
-	v, err := openViewer(ctx, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
+	v, _, err := joinSocketIO(ctx, addr, query, "")
+	return v, err
+}
+
+// joinSocketIO is dialSocketIO for a client that connects with auth, which is JSON or
+// empty. joined is what the gateway answers to that.
+func joinSocketIO(ctx context.Context, addr, query, auth string) (v *rawViewer, joined string, err error) {
+	v, err = openViewer(ctx, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	v.socketIO = true
 	for _, want := range []string{"0{", "40{", `42["hello",`} {
@@ -45,14 +52,25 @@ func dialSocketIO(ctx context.Context, addr, query string) (*rawViewer, error) {
 		if err == nil && !bytes.HasPrefix(message, []byte(want)) {
 			err = fmt.Errorf("got %q, want %s", message, want)
 		}
-		if err == nil && want == "0{" {
-			_, err = v.conn.Write([]byte{0x81, 0x82, 0, 0, 0, 0, '4', '0'})
+		switch {
+		case err != nil:
+		case want == "0{":
+			err = v.send("40" + auth)
+		case want == "40{":
+			joined = string(message[2:])
 		}
 		if err != nil {
-			return nil, errors.Join(err, v.conn.Close())
+			return nil, "", errors.Join(err, v.conn.Close())
 		}
 	}
-	return v, nil
+	return v, joined, nil
+}
+
+// send sends a text, masked with zeros.
+func (v *rawViewer) send(text string) error {
+	head := binary.BigEndian.AppendUint16([]byte{0x81, 0x80 | 126}, uint16(len(text))) //nolint:gosec // texts of tests are short
+	_, err := v.conn.Write(append(append(head, 0, 0, 0, 0), text...))
+	return err
 }
 
 func openViewer(ctx context.Context, addr, target string) (*rawViewer, error) {
@@ -108,7 +126,7 @@ func (v *rawViewer) next() ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case opcode == 1 && v.socketIO && string(v.buf) == "2":
-			if _, err := v.conn.Write([]byte{0x81, 0x81, 0, 0, 0, 0, '3'}); err != nil {
+			if err := v.send("3"); err != nil {
 				return nil, err
 			}
 		case opcode == 1:
