@@ -138,6 +138,34 @@ func TestAdmit(t *testing.T) {
 	})
 }
 
+// A session that the server has closed takes its place until its client has been told, or
+// long enough could have.
+func TestReleasedWhenTold(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var released atomic.Int64
+			s := newSite(t, Config{Admit: func(*http.Request) (func(), error) { return func() { released.Add(1) }, nil }})
+			p := s.poll()
+			p.post("4leave")
+			synctest.Wait()
+			if released.Load() != 0 {
+				t.Error("released before")
+			}
+			if told {
+				if got := p.get(); got != "200 1" {
+					t.Error(got)
+				}
+			} else {
+				<-time.After(closeHold)
+			}
+			synctest.Wait()
+			if released.Load() != 1 {
+				t.Errorf("told %v: released %d times", told, released.Load())
+			}
+		})
+	}
+}
+
 func TestCORS(t *testing.T) {
 	const (
 		here  = "http://site"
