@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"compress/gzip"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -135,6 +137,40 @@ func TestAdmit(t *testing.T) {
 			t.Errorf("%d released, %d refused", released.Load(), s.server.Refused())
 		}
 		s.poll()
+	})
+}
+
+// A client that takes gzip gets what is long compressed.
+func TestCompressedPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Config{})
+		p := s.poll()
+		for _, c := range []struct {
+			accept string
+			size   int
+			packed bool
+		}{{"gzip", 100, false}, {"gzip", 5000, true}, {"", 5000, false}} {
+			message := "4" + strings.Repeat("x", c.size)
+			p.post(message)
+			got, header := s.do(t.Context(), "GET", "EIO=4&transport=polling&sid="+p.SID, "", http.Header{"Accept-Encoding": {c.accept}})
+			if packed := header.Get("Content-Encoding") == "gzip"; packed != c.packed || header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%q, %d bytes: compressed: %v, Vary %q", c.accept, c.size, packed, header.Get("Vary"))
+			}
+			if c.packed {
+				z, err := gzip.NewReader(strings.NewReader(strings.TrimPrefix(got, "200 ")))
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := io.ReadAll(z)
+				if err != nil || len(got) > c.size/2 {
+					t.Errorf("%d bytes in %d, %v", len(b), len(got), err)
+				}
+				got = "200 " + string(b)
+			}
+			if got != "200 "+message {
+				t.Errorf("%.20s, %d bytes", got, len(got))
+			}
+		}
 	})
 }
 
