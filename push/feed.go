@@ -71,6 +71,7 @@ type Feed struct {
 	frames     atomic.Int64
 	subs       atomic.Int64
 
+	wave      wave
 	builders  sync.Pool // of *frameBuilder
 	presences presences
 
@@ -124,6 +125,7 @@ func NewFeed(cfg Config) *Feed {
 		store: cfg.Store, history: cfg.History, ring: cfg.Ring, gather: max(cfg.Gather, 0),
 		base: head + 1, topics: map[string]*topic{}, byDevice: map[device.ID][]*topic{},
 	}
+	f.wave.gap = f.gather / 5
 	f.head.Store(head)
 	return f
 }

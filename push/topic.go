@@ -35,7 +35,7 @@ type topic struct {
 	waiting  []*Subscription
 	lastWake time.Time
 	timer    *time.Timer // made when first needed
-	armed    bool        // timer runs: readings are gathered
+	armed    bool        // readings are gathered: timer runs, or the feed's wave
 	frames   [sharedFrames]sharedFrame
 	next     int // in frames
 }
@@ -161,7 +161,9 @@ func (t *topic) scheduleLocked(now time.Time) {
 	}
 	rest := t.gather - now.Sub(t.lastWake)
 	if rest <= 0 {
-		t.wakeLocked(now)
+		if t.armed = t.feed.wave.takes(t, now); !t.armed {
+			t.wakeLocked(now)
+		}
 		return
 	}
 	t.armed = true
@@ -186,7 +188,17 @@ func (t *topic) gathered() {
 	defer t.mu.Unlock()
 	t.armed = false
 	if len(t.waiting) > 0 {
-		t.wakeLocked(time.Now())
+		t.scheduleLocked(time.Now())
+	}
+}
+
+// rouse is called by the wave.
+func (t *topic) rouse(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.armed = false
+	if len(t.waiting) > 0 {
+		t.wakeLocked(now)
 	}
 }
 

@@ -112,7 +112,7 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 // receive hands datagrams to the session that they belong to until ctx is done.
 func (u *UDP) receive(ctx context.Context, conn *net.UDPConn, h Handler, secured *lane) error {
 	r := newBatchReader(conn)
-	rest := newRest()
+	rest := newRest(conn)
 	failed := 0
 	for {
 		n, err := r.read()
@@ -155,19 +155,32 @@ const (
 	// closely is how far apart datagrams are, in the mean, of which several are
 	// worth one system call, and one waking of all who have to do with them.
 	closely = 500 * time.Microsecond
-	// gatherTime is for how long they gather then. Nobody sees it, and a receive
-	// buffer as Linux gives it unasked holds what comes meanwhile at 250,000 a second.
-	gatherTime = time.Millisecond
+	// shortGather and longGather are for how long they gather then: as long as half
+	// of the receive buffer holds what a flood brings meanwhile. As Linux gives it
+	// unasked, that is the former. Nobody sees the latter.
+	shortGather = time.Millisecond
+	longGather  = 4 * time.Millisecond
+	// floodRate is datagrams a second, and floodSize what the kernel takes a short one
+	// for, in bytes.
+	floodRate = 250_000
+	floodSize = 768
 )
+
+// gatherTime is for how long datagrams gather in a receive buffer of size bytes.
+func gatherTime(size int) time.Duration {
+	holds := time.Duration(size) * time.Second / (2 * floodRate * floodSize)
+	return min(max(holds, shortGather), longGather)
+}
 
 // rest lets datagrams that follow each other closely gather in the kernel.
 type rest struct {
-	last  time.Time
-	timer *time.Timer
+	gather time.Duration
+	last   time.Time
+	timer  *time.Timer
 }
 
-func newRest() *rest {
-	r := &rest{last: time.Now(), timer: time.NewTimer(0)}
+func newRest(conn *net.UDPConn) *rest {
+	r := &rest{gather: gatherTime(receiveBuffer(conn)), last: time.Now(), timer: time.NewTimer(0)}
 	<-r.timer.C
 	return r
 }
@@ -178,7 +191,7 @@ func (r *rest) after(n int) {
 	busy := now.Sub(r.last) < time.Duration(n)*closely
 	r.last = now
 	if busy && n < udpBatch {
-		r.timer.Reset(gatherTime)
+		r.timer.Reset(r.gather)
 		<-r.timer.C
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -329,5 +330,19 @@ func TestListenUDP(t *testing.T) {
 	}
 	if _, _, err := ListenUDP(t.Context(), "nonsense", 0); err == nil || !strings.HasPrefix(err.Error(), "listen: udp: ") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestGatherTime(t *testing.T) {
+	for size, want := range map[int]time.Duration{
+		0:             time.Millisecond, // not known
+		212_992:       time.Millisecond, // as Linux gives it
+		768_000:       2 * time.Millisecond,
+		32 << 20:      4 * time.Millisecond,
+		math.MaxInt32: 4 * time.Millisecond,
+	} {
+		if got := gatherTime(size); got != want {
+			t.Errorf("%d: %v, want %v", size, got, want)
+		}
 	}
 }

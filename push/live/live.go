@@ -94,7 +94,7 @@ type Handler struct {
 	socketIO   *socketIO
 
 	begun time.Time
-	flush flusher
+	flush *wsconn.Flusher[*wsViewer]
 	pulse pulse
 
 	refused atomic.Int64
@@ -110,7 +110,7 @@ func New(cfg Config) *Handler {
 		cfg.MaxViewers = DefaultMaxViewers
 	}
 	h := &Handler{
-		begun: time.Now(), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, maxViewers: int64(cfg.MaxViewers), log: cfg.Logger,
+		begun: time.Now(), flush: wsconn.NewFlusher((*wsViewer).flush), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, maxViewers: int64(cfg.MaxViewers), log: cfg.Logger,
 		origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed),
 	}
 	h.socketIO = newSocketIO(h, cfg.Sessions)

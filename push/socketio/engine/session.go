@@ -125,7 +125,7 @@ func (s *Session) startLocked() {
 	switch {
 	case s.via == WebSocket && s.state == open && !s.busy && (s.woken || s.ping):
 		s.busy = true
-		s.server.running.Go(s.flush)
+		s.handOn()
 	case s.poll != nil:
 		select {
 		case s.poll <- struct{}{}:
