@@ -89,7 +89,7 @@ func (s *Session) enterPoll(w http.ResponseWriter) (wake chan struct{}, probed, 
 	case s.state == closing:
 		farewell := s.farewell
 		s.state = closed
-		s.server.agenda.clear(&s.hold)
+		s.server.agenda.clear(s.hold)
 		s.forget()
 		s.mu.Unlock()
 		answer(w, []byte{byte(farewell)})

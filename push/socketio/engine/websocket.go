@@ -140,7 +140,8 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.probe = c
-	s.server.agenda.set(&s.probing, s.server.cfg.UpgradeTimeout, time.Now())
+	s.probing = &entry{f: s.giveUpProbe}
+	s.server.agenda.set(s.probing, s.server.cfg.UpgradeTimeout, time.Now())
 	s.mu.Unlock()
 	s.server.running.Go(func() { //nolint:contextcheck // as above
 		if s.try(c) {
@@ -186,7 +187,7 @@ func (s *Session) move(c *socket) bool {
 	if s.state != open || s.probe != c {
 		return false
 	}
-	s.server.agenda.clear(&s.probing)
+	s.server.agenda.clear(s.probing)
 	s.conn, s.probe, s.probed = c, nil, false
 	s.startLocked() // a poll that waits ends
 	s.via = WebSocket
@@ -203,7 +204,7 @@ func (s *Session) dropProbe(c *socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.probe == c {
-		s.server.agenda.clear(&s.probing)
+		s.server.agenda.clear(s.probing)
 		s.probe, s.probed = nil, false
 	}
 }
