@@ -8,11 +8,11 @@
 //
 // Subscriptions with equal selectors share a topic. A topic is woken by device
 // and metric, and its subscribers together: at once after a quiet moment, else
-// when the gathering time is over, up to one common offset. Those of different topics
-// are woken together where they follow each other closely. So they stand at the
+// when the gathering time is over, up to one common offset. So they stand at the
 // same cursor afterwards and share the [Frame] that the first of them builds from
 // readings that are encoded once. A topic remembers which offsets it wants and
 // where it long wanted nothing: nobody searches, or misses, what is not wanted.
+// Different topics are woken together where they are matched closely behind each other.
 //
 // Order of locks: Feed.mu before topic.mu. Nothing is called out under either but
 // the functions given to [Subscription.Take], which do not block.
