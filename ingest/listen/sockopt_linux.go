@@ -2,6 +2,7 @@ package listen
 
 import (
 	"net"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,7 @@ const (
 
 // kernelDrops returns how many datagrams the socket has lost since it was
 // opened; it wraps around.
-func kernelDrops(conn *net.UDPConn) (uint32, bool) {
+func kernelDrops(conn syscall.Conn) (uint32, bool) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, false
@@ -49,7 +50,7 @@ func growReceiveBuffer(conn *net.UDPConn, size int) int {
 
 // receiveBuffer returns the size of the receive buffer in bytes, the kernel's
 // bookkeeping included; 0 where it is not known.
-func receiveBuffer(conn *net.UDPConn) (size int) {
+func receiveBuffer(conn syscall.Conn) (size int) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0
