@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/naru-telemetry/naru/device"
 	"github.com/naru-telemetry/naru/push/pushtest"
@@ -62,6 +63,38 @@ func BenchmarkPublish(b *testing.B) {
 				feed.Publish(rs[i : i+1])
 			}
 		})
+	}
+}
+
+// BenchmarkSubscribe is one viewer's coming and going, of one device among 10,000 that
+// have sent, while as many others each watch one.
+func BenchmarkSubscribe(b *testing.B) {
+	feed := NewFeed(Config{Store: "s", History: &pushtest.Log{}})
+	rs := devices(10_000)
+	for i := range rs {
+		rs[i].Offset = uint64(i) + 1
+	}
+	var sels []device.Selector
+	for i := range rs {
+		sel, err := device.NewSelector([]string{string(rs[i].Device)}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sels = append(sels, sel)
+		s, err := feed.Subscribe(b.Context(), Options{Selector: sel})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close()
+	}
+	feed.Publish(rs)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		s, err := feed.Subscribe(b.Context(), Options{Selector: sels[i%len(sels)], Policy: Policy{Latest: true, Every: time.Second}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Close()
 	}
 }
 

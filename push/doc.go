@@ -12,6 +12,7 @@
 // same cursor afterwards and share the [Frame] that the first of them builds from
 // readings that are encoded once. A topic remembers which offsets it wants and
 // where it long wanted nothing: nobody searches, or misses, what is not wanted.
+// Different topics are woken together where they are matched closely behind each other.
 //
 // Order of locks: Feed.mu before topic.mu. Nothing is called out under either but
 // the functions given to [Subscription.Take], which do not block.

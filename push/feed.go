@@ -71,6 +71,7 @@ type Feed struct {
 	frames     atomic.Int64
 	subs       atomic.Int64
 
+	wave      wave
 	builders  sync.Pool // of *frameBuilder
 	presences presences
 
@@ -82,7 +83,7 @@ type Feed struct {
 	base     uint64       // offset of the first reading in chunks[0]
 	text     int          // bytes of text values in chunks
 	topics   map[string]*topic
-	byDevice map[device.ID][]*topic // who may want readings of a device; made on demand
+	interest interest // of topics
 	closed   bool
 }
 
@@ -122,8 +123,9 @@ func NewFeed(cfg Config) *Feed {
 	_, head := cfg.History.Bounds()
 	f := &Feed{
 		store: cfg.Store, history: cfg.History, ring: cfg.Ring, gather: max(cfg.Gather, 0),
-		base: head + 1, topics: map[string]*topic{}, byDevice: map[device.ID][]*topic{},
+		base: head + 1, topics: map[string]*topic{}, interest: newInterest(),
 	}
+	f.wave.gap = f.gather / 5
 	f.head.Store(head)
 	return f
 }
@@ -213,36 +215,24 @@ func (f *Feed) interestedLocked(rs []device.Stored) {
 		return
 	}
 	var of device.ID
-	var topics []*topic
+	var lists [2][]*topic
 	for i := range rs {
 		r := &rs[i]
 		if i == 0 || r.Device != of {
-			of, topics = r.Device, f.topicsLocked(r.Device)
+			of, lists = r.Device, f.interest.in(r.Device)
 		}
-		for _, t := range topics {
-			if !t.sel.MatchMetric(r.Metric) {
-				continue
+		for _, topics := range lists {
+			for _, t := range topics {
+				if !t.sel.MatchMetric(r.Metric) {
+					continue
+				}
+				if t.newest < rs[0].Offset {
+					f.woken = append(f.woken, t)
+				}
+				t.wantsLocked(r.Offset)
 			}
-			if t.newest < rs[0].Offset {
-				f.woken = append(f.woken, t)
-			}
-			t.wantsLocked(r.Offset)
 		}
 	}
-}
-
-// topicsLocked returns the topics that may want readings of the device.
-func (f *Feed) topicsLocked(id device.ID) []*topic {
-	topics, ok := f.byDevice[id]
-	if !ok {
-		for _, t := range f.topics {
-			if t.sel.MatchDevice(id) {
-				topics = append(topics, t)
-			}
-		}
-		f.byDevice[id] = topics
-	}
-	return topics
 }
 
 // Head returns the cursor of the newest reading.

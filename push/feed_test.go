@@ -308,8 +308,8 @@ func TestFeedAgainstModel(t *testing.T) {
 			if s := m.b.feed.Stats(); s.Topics != 0 || s.Subscriptions != 0 {
 				t.Errorf("%d topics and %d subscriptions are left", s.Topics, s.Subscriptions)
 			}
-			if n := len(m.b.feed.byDevice); n != 0 {
-				t.Errorf("%d devices are still indexed", n)
+			if n := &m.b.feed.interest; len(n.named)+len(n.broad)+len(n.matched) != 0 {
+				t.Errorf("%d, %d and %d are still indexed", len(n.named), len(n.broad), len(n.matched))
 			}
 		})
 	}

@@ -211,18 +211,32 @@ func (s *Subscription) Arm(w Waker) {
 // the feed. ctx bounds the search in the history. Take is for who does not Arm himself,
 // and not to be mixed with Next.
 func (s *Subscription) Take(ctx context.Context, f func()) (*Frame, error) {
-	call, ok := s.waker.(*caller)
-	if !ok {
-		call = &caller{f: f}
+	frame, err := s.TakeLive(f) //nolint:contextcheck // it waits for nothing
+	if !errors.Is(err, ErrBehind) {
+		return frame, err
 	}
-	frame, err := s.PollLive(call.head.Swap(0)) //nolint:contextcheck // it waits for nothing
-	if errors.Is(err, ErrBehind) {
-		frame, err = s.Poll(ctx)
+	if frame, err = s.Poll(ctx); frame == nil && err == nil {
+		s.Arm(s.caller(f))
 	}
+	return frame, err
+}
+
+// TakeLive is Take, but never waits for a disk: ErrBehind says that Take is needed.
+func (s *Subscription) TakeLive(f func()) (*Frame, error) {
+	call := s.caller(f)
+	frame, err := s.PollLive(call.head.Swap(0))
 	if frame == nil && err == nil {
 		s.Arm(call)
 	}
 	return frame, err
+}
+
+// caller returns the waker of Take.
+func (s *Subscription) caller(f func()) *caller {
+	if call, ok := s.waker.(*caller); ok {
+		return call
+	}
+	return &caller{f: f}
 }
 
 // caller is a waker that calls.

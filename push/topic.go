@@ -35,7 +35,7 @@ type topic struct {
 	waiting  []*Subscription
 	lastWake time.Time
 	timer    *time.Timer // made when first needed
-	armed    bool        // timer runs: readings are gathered
+	armed    bool        // readings are gathered: timer runs, or the feed's wave
 	frames   [sharedFrames]sharedFrame
 	next     int // in frames
 }
@@ -73,11 +73,7 @@ func (f *Feed) join(sel device.Selector, p Policy) *topic {
 		head := f.head.Load()
 		t = &topic{feed: f, sel: sel, key: key, gather: max(f.gather, p.Every), newest: head, complete: head}
 		f.topics[key] = t
-		for id, topics := range f.byDevice {
-			if sel.MatchDevice(id) {
-				f.byDevice[id] = append(topics, t)
-			}
-		}
+		f.interest.add(t)
 	}
 	t.refs.Add(1)
 	return t
@@ -87,18 +83,9 @@ func (f *Feed) join(sel device.Selector, p Policy) *topic {
 func (f *Feed) leave(t *topic) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if t.refs.Add(-1) > 0 {
-		return
-	}
-	delete(f.topics, t.key)
-	if len(f.topics) == 0 {
-		clear(f.byDevice) // devices may be gone when somebody looks again
-		return
-	}
-	for id, topics := range f.byDevice {
-		if i := slices.Index(topics, t); i >= 0 {
-			f.byDevice[id] = slices.Delete(topics, i, i+1)
-		}
+	if t.refs.Add(-1) == 0 {
+		delete(f.topics, t.key)
+		f.interest.remove(t)
 	}
 }
 
@@ -161,7 +148,9 @@ func (t *topic) scheduleLocked(now time.Time) {
 	}
 	rest := t.gather - now.Sub(t.lastWake)
 	if rest <= 0 {
-		t.wakeLocked(now)
+		if t.armed = t.feed.wave.takes(t, now); !t.armed {
+			t.wakeLocked(now)
+		}
 		return
 	}
 	t.armed = true
@@ -186,7 +175,17 @@ func (t *topic) gathered() {
 	defer t.mu.Unlock()
 	t.armed = false
 	if len(t.waiting) > 0 {
-		t.wakeLocked(time.Now())
+		t.scheduleLocked(time.Now())
+	}
+}
+
+// rouse is called by the wave.
+func (t *topic) rouse(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.armed = false
+	if len(t.waiting) > 0 {
+		t.wakeLocked(now)
 	}
 }
 

@@ -100,6 +100,48 @@ func TestGathering(t *testing.T) {
 	}
 }
 
+// Viewers of different devices are woken together when there is much to do, and at once
+// when not.
+func TestWave(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		b := gatheringBench(0)
+		start := time.Now()
+		got := map[string]<-chan []arrival{}
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			got[name] = watch(t, b.subscribe(t, Options{Selector: selector(t, name, "")}), start)
+		}
+		for _, p := range []struct {
+			at     time.Duration
+			series []string
+		}{
+			{10 * ms, []string{"a/x", "b/x"}}, // one batch: both at once
+			{11 * ms, []string{"c/x"}},        // the wave after
+			{12 * ms, []string{"d/x", "c/x"}}, // the same
+			{13 * ms, []string{"a/x"}},        // has its own time to wait
+			{200 * ms, []string{"e/x"}},
+			{201 * ms, []string{"a/x"}},
+		} {
+			<-time.After(p.at - time.Since(start))
+			b.publish(p.series...)
+			synctest.Wait()
+		}
+		<-time.After(time.Second)
+		b.feed.Close()
+		for name, want := range map[string][]arrival{
+			"a": {{10 * ms, "readings s-2: 1"}, {30 * ms, "readings s-6: 6"}, {204 * ms, "readings s-8: 8"}},
+			"b": {{10 * ms, "readings s-2: 2"}},
+			"c": {{14 * ms, "readings s-6: 3 5"}},
+			"d": {{14 * ms, "readings s-6: 4"}},
+			"e": {{200 * ms, "readings s-7: 7"}},
+		} {
+			if d := cmp.Diff(want, <-got[name]); d != "" {
+				t.Errorf("viewer of %s (-want +got):\n%s", name, d)
+			}
+		}
+	})
+}
+
 // A viewer that was busy writing does not get a frame for each reading either.
 func TestGatheringOfBusyViewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -315,7 +357,11 @@ func TestTopicsAreDropped(t *testing.T) {
 	b.publish("a/x", "b/x", "c/x")
 	check := func(topics, a, bb, c int) {
 		t.Helper()
-		got := []int{len(b.feed.topics), len(b.feed.byDevice["a"]), len(b.feed.byDevice["b"]), len(b.feed.byDevice["c"])}
+		got := []int{len(b.feed.topics)}
+		for _, id := range []device.ID{"a", "b", "c"} {
+			lists := b.feed.interest.in(id)
+			got = append(got, len(lists[0])+len(lists[1]))
+		}
 		if d := cmp.Diff([]int{topics, a, bb, c}, got); d != "" {
 			t.Error("topics, and of a, b and c (-want +got):\n", d)
 		}

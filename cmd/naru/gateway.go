@@ -55,7 +55,7 @@ type gateway struct {
 	guard    *auth.Guard
 	http     *http.Server
 
-	udpConn  *net.UDPConn // nil when switched off, as the listeners below
+	udpConn  *listen.Socket // nil when switched off, as the listeners below
 	tcpLn    net.Listener
 	httpLn   net.Listener
 	door     *door // httpLn, below its TLS

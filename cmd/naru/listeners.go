@@ -53,7 +53,7 @@ func parseEndpoint(text string) (endpoint, error) {
 type extra struct {
 	endpoint
 	udp  *listen.UDP
-	conn *net.UDPConn
+	conn *listen.Socket
 	tcp  *listen.TCP
 	ln   net.Listener
 }

@@ -48,14 +48,13 @@ func newFlood(tb testing.TB, addr string) *flood {
 	return f
 }
 
-// longestGap is for how much time send catches up at once: a sender that was
+// longestGap is for how much time steadily catches up at once: a sender that was
 // kept from running must not become a burst that no receive buffer holds.
 const longestGap = 10 * time.Millisecond
 
-// send makes total datagrams with payload and sends them at rate a second. After
-// a pause it catches up at twice the rate.
-func (f *flood) send(rate, total int, payload func(dst []byte, i int) []byte) {
-	f.tb.Helper()
+// steadily calls send for total things at rate a second, many at a time: for those
+// from from to before to. After a pause it catches up at twice the rate.
+func steadily(rate, total int, send func(from, to int)) {
 	start := time.Now()
 	last := start
 	tick := time.NewTicker(time.Millisecond)
@@ -65,10 +64,21 @@ func (f *flood) send(rate, total int, payload func(dst []byte, i int) []byte) {
 		most := 1 + int(2*float64(rate)*min(now.Sub(last), longestGap).Seconds())
 		due := min(total, sent+most, 1+int(float64(rate)*now.Sub(start).Seconds()))
 		last = now
-		for sent < due {
-			n := min(due-sent, len(f.msgs))
+		if sent < due {
+			send(sent, due)
+			sent = due
+		}
+	}
+}
+
+// send makes total datagrams with payload and sends them at rate a second.
+func (f *flood) send(rate, total int, payload func(dst []byte, i int) []byte) {
+	f.tb.Helper()
+	steadily(rate, total, func(from, to int) {
+		for from < to {
+			n := min(to-from, len(f.msgs))
 			for i := range n {
-				f.msgs[i].Buffers[0] = payload(f.msgs[i].Buffers[0][:0], sent+i)
+				f.msgs[i].Buffers[0] = payload(f.msgs[i].Buffers[0][:0], from+i)
 			}
 			for left := f.msgs[:n]; len(left) > 0; {
 				done, err := f.conn.WriteBatch(left, 0)
@@ -77,9 +87,9 @@ func (f *flood) send(rate, total int, payload func(dst []byte, i int) []byte) {
 				}
 				left = left[done:]
 			}
-			sent += n
+			from += n
 		}
-	}
+	})
 }
 
 // streamOf returns a stream of lines, encoded beforehand, and how many there are.

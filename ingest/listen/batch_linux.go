@@ -10,12 +10,12 @@ import (
 // batchReader reads many datagrams with one system call, recvmmsg. The package
 // ipv4 does so for sockets of either family.
 type batchReader struct {
-	conn *ipv4.PacketConn
+	conn *Socket
 	msgs [udpBatch]ipv4.Message
 }
 
-func newBatchReader(conn *net.UDPConn) *batchReader {
-	r := &batchReader{conn: ipv4.NewPacketConn(conn)}
+func newBatchReader(conn *Socket) *batchReader {
+	r := &batchReader{conn: conn}
 	for i := range r.msgs {
 		r.msgs[i].Buffers = [][]byte{make([]byte, maxDatagram)}
 	}
@@ -23,7 +23,7 @@ func newBatchReader(conn *net.UDPConn) *batchReader {
 }
 
 // read waits for datagrams and returns how many there are.
-func (r *batchReader) read() (int, error) { return r.conn.ReadBatch(r.msgs[:], 0) }
+func (r *batchReader) read() (int, error) { return r.conn.read(r.msgs[:]) }
 
 // datagram returns a datagram of the last read, valid until the next.
 func (r *batchReader) datagram(i int) (payload []byte, from netip.AddrPort) {

@@ -3,19 +3,18 @@
 package listen
 
 import (
-	"net"
 	"net/netip"
 )
 
 // batchReader reads datagrams one by one.
 type batchReader struct {
-	conn *net.UDPConn
+	conn *Socket
 	buf  [maxDatagram]byte
 	n    int
 	from netip.AddrPort
 }
 
-func newBatchReader(conn *net.UDPConn) *batchReader { return &batchReader{conn: conn} }
+func newBatchReader(conn *Socket) *batchReader { return &batchReader{conn: conn} }
 
 // read waits for a datagram and returns 1.
 func (r *batchReader) read() (int, error) {

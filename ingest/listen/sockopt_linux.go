@@ -2,6 +2,7 @@ package listen
 
 import (
 	"net"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,7 @@ const (
 
 // kernelDrops returns how many datagrams the socket has lost since it was
 // opened; it wraps around.
-func kernelDrops(conn *net.UDPConn) (uint32, bool) {
+func kernelDrops(conn syscall.Conn) (uint32, bool) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, false
@@ -39,12 +40,23 @@ func growReceiveBuffer(conn *net.UDPConn, size int) int {
 	if err != nil {
 		return 0
 	}
-	got := 0
 	_ = raw.Control(func(fd uintptr) {
 		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) != nil {
 			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size)
 		}
-		got, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
 	})
-	return got
+	return receiveBuffer(conn)
+}
+
+// receiveBuffer returns the size of the receive buffer in bytes, the kernel's
+// bookkeeping included; 0 where it is not known.
+func receiveBuffer(conn syscall.Conn) (size int) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		size, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	})
+	return size
 }

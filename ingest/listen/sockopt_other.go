@@ -2,9 +2,14 @@
 
 package listen
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
-func kernelDrops(*net.UDPConn) (uint32, bool) { return 0, false }
+func kernelDrops(syscall.Conn) (uint32, bool) { return 0, false }
+
+func receiveBuffer(syscall.Conn) int { return 0 }
 
 func growReceiveBuffer(conn *net.UDPConn, size int) int {
 	if conn.SetReadBuffer(size) != nil {

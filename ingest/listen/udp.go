@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net"
@@ -67,10 +68,10 @@ func (u *UDP) Stats() UDPStats {
 
 // Serve reads datagrams from conn until ctx is done; then it returns nil. It
 // does not close conn, so that answers can still be sent.
-func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
+func (u *UDP) Serve(ctx context.Context, conn *Socket) error {
 	send := func(to netip.AddrPort, b []byte) {
 		// An answer that cannot be sent is like one that is lost on the way.
-		_, _ = conn.WriteToUDPAddrPort(b, to)
+		_ = conn.send(b, to)
 	}
 	reply := func(peer ingest.Peer, b []byte) {
 		if peer.Transport == dtlsTransport {
@@ -94,7 +95,7 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 		secured = &lane{d: u.DTLS, h: h}
 	}
 	defer cancel() // ends handshakes and exchanges, when the socket has failed
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, conn.interrupt)
 	defer stop()
 	done := make(chan struct{})
 	watching := make(chan struct{})
@@ -110,11 +111,11 @@ func (u *UDP) Serve(ctx context.Context, conn *net.UDPConn) error {
 }
 
 // receive hands datagrams to the session that they belong to until ctx is done.
-func (u *UDP) receive(ctx context.Context, conn *net.UDPConn, h Handler, secured *lane) error {
+func (u *UDP) receive(ctx context.Context, conn *Socket, h Handler, secured *lane) error {
 	r := newBatchReader(conn)
-	rest := newRest()
+	rest := newRest(conn)
 	failed := 0
-	for {
+	for ctx.Err() == nil {
 		n, err := r.read()
 		switch {
 		case err == nil:
@@ -122,7 +123,7 @@ func (u *UDP) receive(ctx context.Context, conn *net.UDPConn, h Handler, secured
 			u.datagrams.Add(int64(n))
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // it was told to end
-		case errors.Is(err, net.ErrClosed), failed == maxReadErrors:
+		case errors.Is(err, net.ErrClosed), errors.Is(err, fs.ErrClosed), failed == maxReadErrors:
 			return fmt.Errorf("listen: udp: %w", err)
 		default:
 			// Most concern one peer: an answer to a port that is closed comes back
@@ -149,25 +150,39 @@ func (u *UDP) receive(ctx context.Context, conn *net.UDPConn, h Handler, secured
 		}
 		rest.after(n)
 	}
+	return nil
 }
 
 const (
 	// closely is how far apart datagrams are, in the mean, of which several are
 	// worth one system call, and one waking of all who have to do with them.
 	closely = 500 * time.Microsecond
-	// gatherTime is for how long they gather then. Nobody sees it, and a receive
-	// buffer as Linux gives it unasked holds what comes meanwhile at 250,000 a second.
-	gatherTime = time.Millisecond
+	// shortGather and longGather are for how long they gather then: as long as half
+	// of the receive buffer holds what a flood brings meanwhile. As Linux gives it
+	// unasked, that is the former. Nobody sees the latter.
+	shortGather = time.Millisecond
+	longGather  = 4 * time.Millisecond
+	// floodRate is datagrams a second, and floodSize what the kernel takes a short one
+	// for, in bytes.
+	floodRate = 250_000
+	floodSize = 768
 )
+
+// gatherTime is for how long datagrams gather in a receive buffer of size bytes.
+func gatherTime(size int) time.Duration {
+	holds := time.Duration(size) * time.Second / (2 * floodRate * floodSize)
+	return min(max(holds, shortGather), longGather)
+}
 
 // rest lets datagrams that follow each other closely gather in the kernel.
 type rest struct {
-	last  time.Time
-	timer *time.Timer
+	gather time.Duration
+	last   time.Time
+	timer  *time.Timer
 }
 
-func newRest() *rest {
-	r := &rest{last: time.Now(), timer: time.NewTimer(0)}
+func newRest(conn *Socket) *rest {
+	r := &rest{gather: gatherTime(receiveBuffer(conn)), last: time.Now(), timer: time.NewTimer(0)}
 	<-r.timer.C
 	return r
 }
@@ -178,13 +193,13 @@ func (r *rest) after(n int) {
 	busy := now.Sub(r.last) < time.Duration(n)*closely
 	r.last = now
 	if busy && n < udpBatch {
-		r.timer.Reset(gatherTime)
+		r.timer.Reset(r.gather)
 		<-r.timer.C
 	}
 }
 
 // watchDrops counts what the kernel has dropped, once a second and at the end.
-func (u *UDP) watchDrops(conn *net.UDPConn, done <-chan struct{}) {
+func (u *UDP) watchDrops(conn *Socket, done <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var last uint32
@@ -212,7 +227,7 @@ func (u *UDP) watchDrops(conn *net.UDPConn, done <-chan struct{}) {
 // A size of 0 means DefaultReceiveBuffer.
 //
 //nolint:revive // UDP is the server; this opens a socket for it.
-func ListenUDP(ctx context.Context, addr string, size int) (*net.UDPConn, int, error) {
+func ListenUDP(ctx context.Context, addr string, size int) (*Socket, int, error) {
 	if size == 0 {
 		size = DefaultReceiveBuffer
 	}
@@ -226,7 +241,12 @@ func ListenUDP(ctx context.Context, addr string, size int) (*net.UDPConn, int, e
 		return nil, 0, errors.Join(fmt.Errorf("listen: udp %s: not a UDP socket", addr), pc.Close())
 	}
 	// The kernel takes 31 bits, and doubles them.
-	return conn, growReceiveBuffer(conn, min(size, math.MaxInt32/2)), nil
+	size = growReceiveBuffer(conn, min(size, math.MaxInt32/2))
+	socket, err := newSocket(conn)
+	if err != nil {
+		return nil, 0, fmt.Errorf("listen: udp %s: %w", addr, err)
+	}
+	return socket, size, nil
 }
 
 func unmapped(a netip.AddrPort) netip.AddrPort {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -29,7 +30,7 @@ func udpServer(t *testing.T, addr string, h func(ingest.ReplyFunc) Handler) (u *
 	return u, addrOf(conn), served(t, func(ctx context.Context) error { return u.Serve(ctx, conn) })
 }
 
-func addrOf(conn net.PacketConn) netip.AddrPort {
+func addrOf(conn interface{ LocalAddr() net.Addr }) netip.AddrPort {
 	return netip.MustParseAddrPort(conn.LocalAddr().String())
 }
 
@@ -174,7 +175,11 @@ func TestUDPErrorsThatPass(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := net.UDPAddrFromAddrPort(addrOf(peer))
-	conn, err := net.DialUDP("udp", nil, addr)
+	dialed, err := net.DialUDP("udp", nil, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := newSocket(dialed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +191,7 @@ func TestUDPErrorsThatPass(t *testing.T) {
 	u := &UDP{NewHandler: r.handler}
 	served(t, func(ctx context.Context) error { return u.Serve(ctx, conn) })
 	for range 3 {
-		_, _ = conn.Write([]byte("to nobody")) // each makes the next read fail
+		_ = conn.send([]byte("to nobody"), addr.AddrPort()) // each makes the next read fail
 	}
 	peer, err = net.ListenUDP("udp", addr)
 	if err != nil {
@@ -329,5 +334,19 @@ func TestListenUDP(t *testing.T) {
 	}
 	if _, _, err := ListenUDP(t.Context(), "nonsense", 0); err == nil || !strings.HasPrefix(err.Error(), "listen: udp: ") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestGatherTime(t *testing.T) {
+	for size, want := range map[int]time.Duration{
+		0:             time.Millisecond, // not known
+		212_992:       time.Millisecond, // as Linux gives it
+		768_000:       2 * time.Millisecond,
+		32 << 20:      4 * time.Millisecond,
+		math.MaxInt32: 4 * time.Millisecond,
+	} {
+		if got := gatherTime(size); got != want {
+			t.Errorf("%d: %v, want %v", size, got, want)
+		}
 	}
 }

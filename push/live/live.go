@@ -102,7 +102,7 @@ type Handler struct {
 	socketIO *socketIO
 
 	begun time.Time
-	flush flusher
+	flush *wsconn.Flusher[*wsViewer]
 	pulse pulse
 
 	viewers [techniques]atomic.Int64
@@ -119,7 +119,7 @@ func New(cfg Config) *Handler {
 		cfg.MaxViewersPerAddr = DefaultMaxViewersPerAddr
 	}
 	h := &Handler{
-		begun: time.Now(), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, log: cfg.Logger,
+		begun: time.Now(), flush: wsconn.NewFlusher((*wsViewer).flush), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, log: cfg.Logger,
 		crowd:   crowd{most: cfg.MaxViewers, perAddr: cfg.MaxViewersPerAddr, exempt: cfg.Exempt},
 		origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed),
 	}

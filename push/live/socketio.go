@@ -365,8 +365,15 @@ type socketSource struct {
 // Close implements socketio.Source.
 func (s *socketSource) Close() { s.sub.Close() }
 
+func (s *socketSource) take(wait bool) (*push.Frame, error) {
+	if wait {
+		return s.sub.Take(context.Background(), s.wake)
+	}
+	return s.sub.TakeLive(s.wake)
+}
+
 // Next implements socketio.Source.
-func (s *socketSource) Next() (*engine.Messages, error) {
+func (s *socketSource) Next(wait bool) (*engine.Messages, error) {
 	if m := s.greeting; m != nil {
 		s.greeting = nil
 		return m, nil
@@ -375,8 +382,10 @@ func (s *socketSource) Next() (*engine.Messages, error) {
 		return event("error", push.Failure(text).JSON(), s.at), nil
 	}
 	for {
-		frame, err := s.sub.Take(context.Background(), s.wake)
+		frame, err := s.take(wait)
 		switch {
+		case errors.Is(err, push.ErrBehind):
+			return nil, engine.ErrWait
 		case errors.Is(err, push.ErrClosed):
 			return nil, engine.ErrDone
 		case err != nil:

@@ -157,11 +157,14 @@ func (v *wsViewer) expel() {
 func (v *wsViewer) stirLocked() {
 	if v.state == idle {
 		v.state = queued
-		v.h.flush.add(v)
+		v.h.flush.Add(v)
 	} else {
 		v.again = true
 	}
 }
+
+// flush takes to the viewer what there is, without waiting.
+func (v *wsViewer) flush() { v.advance(false) }
 
 // advance takes messages to the viewer until there are none, or he is gone. Unless
 // it is patient it never waits, for the viewer or the disk: a goroutine of his own

@@ -220,14 +220,14 @@ func closeSources(items []item) {
 const maxItems = 4096
 
 // Next implements engine.Endpoint.
-func (c *conn) Next() (*engine.Messages, error) {
+func (c *conn) Next(wait bool) (*engine.Messages, error) {
 	for {
 		m, source := c.next()
 		if m != nil {
 			return m, nil
 		}
 		if source == nil {
-			return c.ask()
+			return c.ask(wait)
 		}
 		source.Close()
 	}
@@ -257,7 +257,7 @@ func (c *conn) next() (*engine.Messages, Source) {
 }
 
 // ask returns what the sockets' sources have, one after the other.
-func (c *conn) ask() (*engine.Messages, error) {
+func (c *conn) ask(wait bool) (*engine.Messages, error) {
 	c.mu.Lock()
 	var room [4]Source
 	sources := room[:0]
@@ -270,7 +270,7 @@ func (c *conn) ask() (*engine.Messages, error) {
 	done := 0
 	for i := range sources {
 		n := (c.turn + i) % len(sources)
-		m, err := sources[n].Next()
+		m, err := sources[n].Next(wait)
 		switch {
 		case m != nil:
 			c.turn = n + 1

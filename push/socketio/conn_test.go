@@ -308,7 +308,7 @@ type script struct {
 	end    error
 }
 
-func (s *script) Next() (*engine.Messages, error) {
+func (s *script) Next(bool) (*engine.Messages, error) {
 	if s.n == 0 {
 		return nil, s.end
 	}

@@ -24,8 +24,9 @@ const (
 type Source interface {
 	// Next returns what is to be sent next, or nil when there is nothing at present;
 	// Socket.Wake is to be called when there is. engine.ErrDone ends the connection
-	// as one that has had everything, any other error as one that has failed.
-	Next() (*engine.Messages, error)
+	// as one that has had everything, any other error as one that has failed;
+	// engine.ErrWait and wait as in engine.Endpoint.
+	Next(wait bool) (*engine.Messages, error)
 	// Close is called once, behind the last call of Next.
 	Close()
 }

@@ -16,7 +16,7 @@ type Socket struct {
 	conn      *conn
 	namespace string
 	handler   Handler // set before events come
-	id, pid   string  // set before the reply
+	id, pid   string  // set before the reply, which takes pid
 
 	source Source // owned by who has the session's outlet, guarded by conn.mu too
 	joined bool   // the reply is queued; guarded by conn.mu, as the next two
@@ -63,6 +63,7 @@ func (s *Socket) reply() *engine.Messages {
 		ID  string `json:"sid"`
 		PID string `json:"pid,omitempty"`
 	}{s.id, s.pid})
+	s.pid = "" // nobody wants it any more
 	return encode(&packet{kind: typeConnect, namespace: s.namespace, id: -1, data: data}, nil)
 }
 

@@ -27,8 +27,8 @@ const (
 	// readBuffer and writeBuffer replace net/http's 4 KiB each. Viewers send
 	// little, and frames are written past the buffer. A control frame must fit
 	// into the latter, so that it is one write.
-	readBuffer  = 512
-	writeBuffer = 256
+	readBuffer  = 256
+	writeBuffer = 144
 )
 
 // Opcodes of data frames.

@@ -69,8 +69,11 @@ func (a *agenda) set(e *entry, length time.Duration, base time.Time) {
 	}
 }
 
-// clear has e.f not called. A call that has begun is not waited for.
+// clear has e.f not called; e may be nil. A call that has begun is not waited for.
 func (a *agenda) clear(e *entry) {
+	if e == nil {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.clearLocked(e)

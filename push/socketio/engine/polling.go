@@ -88,7 +88,7 @@ func (s *Session) enterPoll(w http.ResponseWriter, r *http.Request) (wake chan s
 	case s.state == closing:
 		farewell := s.farewell
 		s.state = closed
-		s.server.agenda.clear(&s.hold)
+		s.server.agenda.clear(s.hold)
 		s.forget()
 		s.mu.Unlock()
 		answer(w, r, []byte{byte(farewell)})
@@ -163,7 +163,7 @@ func (s *Session) pollEnd(wake chan struct{}, payload []byte, more bool) (_ []by
 	ended := s.state != open
 	s.woken = s.woken || more
 	if !s.leaveOutletLocked() { // the session has moved to a WebSocket meanwhile
-		s.server.running.Go(s.flush)
+		s.handOn()
 	}
 	switch {
 	case ended && s.farewell != 0:
@@ -189,7 +189,7 @@ func (s *Session) gather(payload []byte) (_ []byte, more bool, err error) {
 	}
 	for len(payload) < maxPoll && left > 0 {
 		if len(s.rest) == 0 {
-			m, err := s.endpoint.Next()
+			m, err := s.endpoint.Next(true)
 			if m == nil && err == nil && s.isDraining() {
 				err = ErrDone
 			}

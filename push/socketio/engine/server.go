@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
 // Defaults of Config.
@@ -76,9 +78,11 @@ type Endpoint interface {
 	// An error ends the session as one that cannot be understood.
 	Receive(binary bool, data []byte) error
 	// Next returns what is to be sent, or nil when there is nothing at present; the
-	// session is to be woken when there is. Calls do not overlap. ErrDone ends the
-	// session, as does any other error.
-	Next() (*Messages, error)
+	// session is to be woken when there is. Calls do not overlap. Unless wait is set
+	// it must not take long, as a search on a disk does, but return ErrWait: it is
+	// called again then with wait set. ErrDone ends the session, as does any other
+	// error.
+	Next(wait bool) (*Messages, error)
 	// Closed is called once, behind the last call of Next.
 	Closed(reason Reason)
 }
@@ -86,6 +90,9 @@ type Endpoint interface {
 // ErrDone is returned by an endpoint that has delivered everything when the
 // server stops.
 var ErrDone = errors.New("engine: all is delivered")
+
+// ErrWait is returned by an endpoint that is not to wait and would have to.
+var ErrWait = errors.New("engine: it takes long")
 
 // Refusal is an error of Config.Admit with a status and, in seconds, when to come
 // again; zero: it does not say.
@@ -122,8 +129,9 @@ type Config struct {
 
 // Server serves Engine.IO.
 type Server struct {
-	cfg    Config
-	agenda agenda
+	cfg     Config
+	agenda  agenda
+	writers *wsconn.Flusher[*Session]
 
 	now, total [transports]atomic.Int64
 	ended      [reasons]atomic.Int64
@@ -155,7 +163,7 @@ func New(cfg Config) *Server {
 		_, err := path.Match(pattern, "")
 		return err != nil
 	})
-	return &Server{cfg: cfg, sessions: map[string]*Session{}}
+	return &Server{cfg: cfg, writers: wsconn.NewFlusher((*Session).flush), sessions: map[string]*Session{}}
 }
 
 // Sessions returns how many sessions use the transport, and how many have since

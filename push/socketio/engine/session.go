@@ -46,9 +46,9 @@ type Session struct {
 	deadline time.Time
 
 	beat    entry  // of the heartbeat
-	alarm   *entry // the owner's
-	probing entry  // ends a probe that takes too long
-	hold    entry  // ends the wait of a closed session for a poll
+	alarm   *entry // the owner's; nil: none, as for the others
+	probing *entry // ends a probe that takes too long
+	hold    *entry // ends the wait of a closed session for a poll
 }
 
 type state int
@@ -72,7 +72,7 @@ const (
 func (srv *Server) newSession(release func()) *Session {
 	s := &Session{server: srv, id: newID(), release: release, busy: true}
 	s.holding.Store(2)
-	s.beat.f, s.probing.f, s.hold.f = s.heartbeat, s.giveUpProbe, s.forgetClosing
+	s.beat.f = s.heartbeat
 	return s
 }
 
@@ -128,7 +128,7 @@ func (s *Session) startLocked() {
 	switch {
 	case s.via == WebSocket && s.state == open && !s.busy && (s.woken || s.ping):
 		s.busy = true
-		s.server.running.Go(s.flush)
+		s.handOn()
 	case s.poll != nil:
 		select {
 		case s.poll <- struct{}{}:
@@ -148,9 +148,7 @@ func (s *Session) SetAlarm(d time.Duration, f func()) {
 		s.server.agenda.set(s.alarm, d, time.Now())
 	}
 	s.mu.Unlock()
-	if old != nil {
-		s.server.agenda.clear(old)
-	}
+	s.server.agenda.clear(old)
 }
 
 // heartbeat is called by the agenda: when a ping is due, and when the answer to
@@ -239,10 +237,8 @@ func (s *Session) closeLocked(reason Reason) {
 	srv.ended[reason].Add(1)
 	srv.now[s.via].Add(-1)
 	srv.agenda.clear(&s.beat)
-	srv.agenda.clear(&s.probing)
-	if s.alarm != nil {
-		srv.agenda.clear(s.alarm)
-	}
+	srv.agenda.clear(s.probing)
+	srv.agenda.clear(s.alarm)
 	if s.probe != nil {
 		s.probe.end(websocket.StatusNormalClosure, "")
 		s.probe = nil
@@ -280,7 +276,8 @@ func (s *Session) leavePollingLocked(reason Reason) {
 		s.startLocked()
 	case hold > 0:
 		s.state = closing
-		s.server.agenda.set(&s.hold, hold, time.Now())
+		s.hold = &entry{f: s.forgetClosing}
+		s.server.agenda.set(s.hold, hold, time.Now())
 	}
 }
 

@@ -419,9 +419,9 @@ type gated struct {
 	gate chan struct{}
 }
 
-func (g *gated) Next() (*Messages, error) {
+func (g *gated) Next(wait bool) (*Messages, error) {
 	<-g.gate
-	return g.echo.Next()
+	return g.echo.Next(wait)
 }
 
 // An upgrade while a poll is still asking the endpoint: the WebSocket goes on when
@@ -520,7 +520,7 @@ type flood struct {
 	asked int
 }
 
-func (f *flood) Next() (*Messages, error) {
+func (f *flood) Next(bool) (*Messages, error) {
 	f.asked++
 	var b Builder
 	b.Text([]byte(strings.Repeat("x", 1000)))

@@ -40,7 +40,7 @@ func (e *echo) Receive(binary bool, data []byte) error {
 	return nil
 }
 
-func (e *echo) Next() (*Messages, error) {
+func (e *echo) Next(bool) (*Messages, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.any {

@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// maxBatch is about how much is written with one system call, in bytes, where
-	// it must be copied for that.
-	maxBatch = 64 << 10
 	// closeGrace is how long a client may take to answer the closing handshake.
 	closeGrace = 3 * time.Second
 )
@@ -30,9 +27,6 @@ const (
 	probePing = "probe" // behind the type
 	probePong = "3probe"
 )
-
-// batches are buffers for frames that are written together.
-var batches = sync.Pool{New: func() any { b := make([]byte, 0, maxBatch); return &b }}
 
 // socket is a WebSocket of a session.
 type socket struct {
@@ -129,7 +123,7 @@ func (s *Session) openWebSocket(w http.ResponseWriter, r *http.Request) {
 	// The handler's return frees the server's buffers.
 	s.server.running.Go(func() { s.read(c) }) //nolint:contextcheck // the request's context says nothing after Hijack
 	if !s.leaveOutlet() {
-		s.server.running.Go(s.flush)
+		s.handOn()
 	}
 }
 
@@ -146,7 +140,8 @@ func (s *Session) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.probe = c
-	s.server.agenda.set(&s.probing, s.server.cfg.UpgradeTimeout, time.Now())
+	s.probing = &entry{f: s.giveUpProbe}
+	s.server.agenda.set(s.probing, s.server.cfg.UpgradeTimeout, time.Now())
 	s.mu.Unlock()
 	s.server.running.Go(func() { //nolint:contextcheck // as above
 		if s.try(c) {
@@ -192,7 +187,7 @@ func (s *Session) move(c *socket) bool {
 	if s.state != open || s.probe != c {
 		return false
 	}
-	s.server.agenda.clear(&s.probing)
+	s.server.agenda.clear(s.probing)
 	s.conn, s.probe, s.probed = c, nil, false
 	s.startLocked() // a poll that waits ends
 	s.via = WebSocket
@@ -209,7 +204,7 @@ func (s *Session) dropProbe(c *socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.probe == c {
-		s.server.agenda.clear(&s.probing)
+		s.server.agenda.clear(s.probing)
 		s.probe, s.probed = nil, false
 	}
 }
@@ -262,105 +257,4 @@ func (s *Session) take(t websocket.MessageType, b []byte) error {
 	s.receiving.Lock()
 	defer s.receiving.Unlock()
 	return s.handle(p)
-}
-
-// flush writes what there is to the WebSocket, and gives the outlet up.
-func (s *Session) flush() {
-	for {
-		s.mu.Lock()
-		ping := s.ping
-		s.ping, s.woken = false, false
-		alive := s.state == open
-		s.mu.Unlock()
-		if alive {
-			s.write(ping)
-		}
-		if s.leaveOutlet() {
-			return
-		}
-	}
-}
-
-// write writes about maxBatch at most.
-func (s *Session) write(ping bool) {
-	batch := batch{conn: s.conn.conn}
-	if ping {
-		batch.add(pingFrame)
-	}
-	if len(s.rest) > 0 {
-		batch.add(s.rest)
-		s.rest = nil
-	}
-	more, err := false, error(nil)
-	for !more {
-		var m *Messages
-		if m, err = s.endpoint.Next(); m == nil || err != nil {
-			break
-		}
-		batch.add(m.frames)
-		more = batch.size >= maxBatch
-	}
-	if err == nil && !more && s.isDraining() {
-		err = ErrDone
-	}
-	switch {
-	case !batch.flush():
-		s.Close(TransportError)
-	case err != nil:
-		s.fail(err)
-	}
-	if more || ping {
-		s.wrote(ping, more)
-	}
-}
-
-// wrote notes that there may be more to write, and gives the client its time to
-// answer a ping from now on: before, it was behind what else was written.
-func (s *Session) wrote(ping, more bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.woken = s.woken || more
-	if ping && s.pinged && s.state == open {
-		now := time.Now()
-		s.deadline = now.Add(s.server.cfg.PingTimeout)
-		s.server.agenda.set(&s.beat, s.server.cfg.PingTimeout, now)
-	}
-}
-
-// batch gathers frames for one write. A lone one is written as it stands.
-type batch struct {
-	conn  *wsconn.Conn
-	first []byte
-	rest  *[]byte // holds first too; nil: there is none but first
-	size  int
-}
-
-func (b *batch) add(frames []byte) {
-	b.size += len(frames)
-	switch {
-	case b.first == nil:
-		b.first = frames
-		return
-	case b.rest == nil:
-		b.rest, _ = batches.Get().(*[]byte)
-		*b.rest = append((*b.rest)[:0], b.first...)
-	}
-	*b.rest = append(*b.rest, frames...)
-}
-
-// flush writes what was gathered. It reports false when the connection has
-// failed.
-func (b *batch) flush() bool {
-	if b.first == nil {
-		return true
-	}
-	if b.rest == nil {
-		_, err := b.conn.Write(b.first)
-		return err == nil
-	}
-	_, err := b.conn.Write(*b.rest)
-	if cap(*b.rest) <= 2*maxBatch {
-		batches.Put(b.rest)
-	}
-	return err == nil
 }
