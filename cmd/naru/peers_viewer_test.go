@@ -28,7 +28,7 @@ func deviceOf(query string) string {
 
 // dialCentrifuge opens a viewer by the JSON protocol of centrifuge.
 func dialCentrifuge(ctx context.Context, addr, query string) (*rawViewer, error) {
-	v, err := openViewer(ctx, addr, "/connection/websocket")
+	v, err := openViewer(ctx, new(net.Dialer), addr, "/connection/websocket")
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func dialCentrifuge(ctx context.Context, addr, query string) (*rawViewer, error)
 
 // dialSocketIOPeer opens a viewer by Socket.IO that joins a room.
 func dialSocketIOPeer(ctx context.Context, addr, query string) (*rawViewer, error) {
-	v, err := openViewer(ctx, addr, "/socket.io/?EIO=4&transport=websocket")
+	v, err := openViewer(ctx, new(net.Dialer), addr, "/socket.io/?EIO=4&transport=websocket")
 	if err != nil {
 		return nil, err
 	}

@@ -33,13 +33,21 @@ func (e *errGoodbye) Error() string { return fmt.Sprintf("closed with code %d", 
 
 // dialViewer opens a WebSocket on the live endpoint.
 func dialViewer(ctx context.Context, addr, query string) (*rawViewer, error) {
-	return openViewer(ctx, addr, "/api/v1/live?"+query)
+	return dialViewerBy(ctx, new(net.Dialer), addr, query)
+}
+
+func dialViewerBy(ctx context.Context, d *net.Dialer, addr, query string) (*rawViewer, error) {
+	return openViewer(ctx, d, addr, "/api/v1/live?"+query)
 }
 
 // dialSocketIO opens a viewer by Socket.IO on a WebSocket, and takes what comes
 // before the readings.
 func dialSocketIO(ctx context.Context, addr, query string) (*rawViewer, error) {
-	v, err := openViewer(ctx, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
+	return dialSocketIOBy(ctx, new(net.Dialer), addr, query)
+}
+
+func dialSocketIOBy(ctx context.Context, d *net.Dialer, addr, query string) (*rawViewer, error) {
+	v, err := openViewer(ctx, d, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +67,7 @@ func dialSocketIO(ctx context.Context, addr, query string) (*rawViewer, error) {
 	return v, nil
 }
 
-func openViewer(ctx context.Context, addr, target string) (*rawViewer, error) {
-	var d net.Dialer
+func openViewer(ctx context.Context, d *net.Dialer, addr, target string) (*rawViewer, error) {
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
