@@ -48,41 +48,46 @@ func BenchmarkSystemPeers(b *testing.B) {
 }
 
 // inTurns runs a measurement with each of the subjects.
-func inTurns(b *testing.B, name string, subjects []contender, run func(*testing.B, subject)) {
+func inTurns(b *testing.B, name string, subjects []subject, run func(*testing.B, subject)) {
 	b.Helper()
 	for _, s := range subjects {
 		b.Run(name+"/peer="+s.name, func(b *testing.B) {
-			if s.missing != "" {
-				b.Skip(s.missing)
-			}
 			for b.Loop() {
-				run(b, s.subject)
+				run(b, s)
 			}
 		})
 	}
 }
 
-// contender is a subject, or what is missing for it.
-type contender struct {
-	subject
-	missing string
-}
-
-// contenders returns the gateway and its peers, built and ready to start.
-func contenders(b *testing.B) []contender {
+// contenders returns the gateway and those of its peers that can be had here, built and
+// ready to start.
+func contenders(b *testing.B) []subject {
 	b.Helper()
-	all := []contender{
-		{subject: gatewayBy(way{"naru", dialViewer})},
-		{subject: gatewayBy(way{"naru-socketio", dialSocketIO})},
-	}
+	all := []subject{gatewayBy(way{"naru", dialViewer}), gatewayBy(way{"naru-socketio", dialSocketIO})}
 	binary := buildCentrifuge(b)
 	for _, c := range []struct{ name, delay string }{{"centrifuge", "0s"}, {"centrifuge-10ms", "10ms"}} {
-		all = append(all, contender{subject: subject{way: way{c.name, dialCentrifuge}, peer: true, start: func(b *testing.B) *process {
+		all = append(all, subject{way: way{c.name, dialCentrifuge}, peer: true, start: func(b *testing.B) *process {
 			b.Helper()
 			return startPeer(b, binary, "--write-delay", c.delay, "--ports-file")
-		}}})
+		}})
 	}
-	return append(all, nodeContender(b), mosquittoContender())
+	if has("socket.io", "node", "nodejs") && has("socket.io", "npm", "npm") {
+		all = append(all, nodeSubject(b))
+	}
+	if has("mosquitto", mosquittoProgram(), "mosquitto") {
+		all = append(all, subject{way: way{"mosquitto", dialMQTT}, peer: true, start: startMosquitto})
+	}
+	return all
+}
+
+// has reports whether the program of a peer is installed, and says so when it is not: of
+// a benchmark that is skipped nothing is printed.
+func has(peer, program, debian string) bool {
+	_, err := exec.LookPath(program)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "peer %s is left out: %v (Debian package %s)\n", peer, err, debian)
+	}
+	return err == nil
 }
 
 // startPeer starts a program whose last argument is the name of the ports file.
@@ -107,16 +112,9 @@ func buildCentrifuge(b *testing.B) (binary string) {
 	return binary
 }
 
-// nodeContender installs socket.io in a copy of its folder.
-func nodeContender(b *testing.B) contender {
+// nodeSubject installs socket.io in a copy of its folder.
+func nodeSubject(b *testing.B) subject {
 	b.Helper()
-	c := contender{subject: subject{way: way{"socket.io", dialSocketIOPeer}, peer: true}}
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			c.missing = program + " is not installed (Debian packages nodejs and npm)"
-			return c
-		}
-	}
 	dir := b.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "peers", "socketio"))); err != nil {
 		b.Fatal(err)
@@ -126,30 +124,18 @@ func nodeContender(b *testing.B) contender {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("npm ci: %v\n%s", err, out)
 	}
-	c.start = func(b *testing.B) *process {
+	return subject{way: way{"socket.io", dialSocketIOPeer}, peer: true, start: func(b *testing.B) *process {
 		b.Helper()
 		return startPeer(b, "node", filepath.Join(dir, "server.mjs"))
-	}
-	return c
+	}}
 }
 
-func mosquittoContender() contender {
-	c := contender{subject: subject{way: way{"mosquitto", dialMQTT}, peer: true, start: startMosquitto}}
-	if mosquittoProgram() == "" {
-		c.missing = "mosquitto is not installed (Debian package mosquitto)"
-	}
-	return c
-}
-
-// mosquittoProgram returns the path of the broker, empty where there is none. Debian has
-// it where only root looks.
+// mosquittoProgram returns the path of the broker, which Debian has where only root looks.
 func mosquittoProgram() string {
-	for _, name := range []string{"mosquitto", "/usr/sbin/mosquitto"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
+	if path, err := exec.LookPath("mosquitto"); err == nil {
+		return path
 	}
-	return ""
+	return "/usr/sbin/mosquitto"
 }
 
 // startMosquitto starts the broker, and what publishes to it the readings that come over
