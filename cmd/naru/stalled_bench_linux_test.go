@@ -51,12 +51,13 @@ type narrowWay struct {
 var narrow = net.Dialer{Control: func(_, _ string, conn syscall.RawConn) error {
 	const segment, received = 1460, 4096
 	var err error
-	return errors.Join(conn.Control(func(fd uintptr) {
+	refused := conn.Control(func(fd uintptr) {
 		err = errors.Join(
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, segment),
 			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, received),
 		)
-	}), err)
+	})
+	return errors.Join(refused, err)
 }}
 
 // stall is one run of BenchmarkSystemStalled.
@@ -140,7 +141,7 @@ func (a *absentees) come(b *testing.B, n int) {
 
 // watch has v stop reading behind its first message, and sees to it that v, and who comes
 // in its place, gets every reading once and in order.
-func (a *absentees) watch(ctx context.Context, v *rawViewer) (err error) {
+func (a *absentees) watch(ctx context.Context, v *rawViewer) error {
 	defer func() { v.close() }()
 	cursor := ""
 	for next := a.first; next < a.total; {
@@ -148,31 +149,40 @@ func (a *absentees) watch(ctx context.Context, v *rawViewer) (err error) {
 			return err
 		}
 		message, err := v.next()
-		if err != nil {
-			if cursor == "" || errors.Is(err, os.ErrDeadlineExceeded) {
-				return fmt.Errorf("at reading %d of %d: %w", next, a.total, err)
-			}
+		if err == nil {
+			next, cursor, err = a.see(message, next)
+		} else if cursor != "" && !errors.Is(err, os.ErrDeadlineExceeded) {
 			v.close()
-			if v, err = a.w.dialBy(ctx, &narrow, a.addr, "device=d0&after="+cursor); err != nil {
-				return err
+			var again *rawViewer
+			if again, err = a.w.dialBy(ctx, &narrow, a.addr, "device=d0&after="+cursor); err == nil {
+				v = again
+				a.cameAgain.Add(1)
 			}
-			a.cameAgain.Add(1)
-			continue
 		}
-		eachValue(message, func(value int) {
-			if value != next && err == nil {
-				err = fmt.Errorf("reading %d, want %d", value, next)
-			}
-			next++
-			a.seen.Add(1)
-		})
 		if err != nil {
-			return err
+			return fmt.Errorf("at reading %d of %d: %w", next, a.total, err)
 		}
-		if cursor, err = cursorOf(message); err != nil {
-			return err
+		select {
+		case <-a.back: // closed once and for all
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		<-a.back // closed once and for all
 	}
 	return nil
+}
+
+// see takes a message that is to begin with reading next, and returns which is to follow
+// and the cursor behind the message.
+func (a *absentees) see(message []byte, next int) (following int, cursor string, err error) {
+	eachValue(message, func(value int) {
+		if value != next && err == nil {
+			err = fmt.Errorf("got reading %d", value)
+		}
+		next++
+		a.seen.Add(1)
+	})
+	if err == nil {
+		cursor, err = cursorOf(message)
+	}
+	return next, cursor, err
 }
