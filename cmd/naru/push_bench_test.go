@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -229,18 +230,32 @@ func BenchmarkSystemIdleViewers(b *testing.B) {
 	}
 }
 
+// dialers is how many viewers connect at a time, as when a gateway comes back.
+const dialers = 8
+
 // idleViewers is one run with a subject of its own.
 func idleViewers(b *testing.B, s subject, viewers int) {
 	b.Helper()
 	p := s.start(b)
 	before, cpu, start := p.procStatus(b, "VmRSS"), p.cpu(b), time.Now()
-	for range viewers {
-		v, err := s.dial(b.Context(), p.HTTP, "device=nobody")
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(v.close)
-		go func() { _ = v.watch(func([]byte) {}) }()
+	var dialing sync.WaitGroup
+	var came atomic.Int64
+	for range dialers {
+		dialing.Go(func() {
+			for came.Add(1) <= int64(viewers) {
+				v, err := s.dial(b.Context(), p.HTTP, "device=nobody")
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				b.Cleanup(v.close)
+				go func() { _ = v.watch(func([]byte) {}) }()
+			}
+		})
+	}
+	dialing.Wait()
+	if b.Failed() {
+		b.FailNow()
 	}
 	s.subscribed(b, p, viewers)
 	b.ReportMetric(float64(viewers)/time.Since(start).Seconds(), "connects/s")
