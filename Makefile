@@ -3,6 +3,7 @@
 # make build  bin/naru and bin/firmware-sim
 # make lint   formatting, vet, linters, import rules
 # make bench  benchmarks in the form that benchstat reads
+# make bench-push  those of live push that take long, beside other servers too
 # make fuzz   every fuzz target for FUZZTIME
 # make crash  2,000 power cuts, and 100 times kill -9 under load
 
@@ -10,7 +11,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: run test build page lint bench fuzz crash clean go-test arm-test page-test browser-test deps
+.PHONY: run test build page lint bench bench-push fuzz crash clean go-test arm-test page-test browser-test deps
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -85,11 +86,16 @@ lint: $(GOLANGCI)
 	go mod verify >/dev/null
 
 # The second line measures a whole gateway, with senders and viewers on the same
-# machine: some 2.5 minutes a round. As root it mounts a file system of its own to
-# count what reaches the disk.
+# machine: some 6 minutes a round. As root it mounts a file system of its own to
+# count what reaches the disk. What takes longer is for bench-push.
 bench:
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) -benchmem ./device ./ingest/... ./storage/... ./push/... ./firmware-sim/...
-	go test -run '^$$' -bench System -benchtime 1x -count $(COUNT) -timeout 1h ./cmd/naru
+	go test -run '^$$' -bench System -skip 'System(Peers|Growth|Stalled)' -benchtime 1x -count $(COUNT) -timeout 2h ./cmd/naru
+
+# Some 25 minutes a round, in which it installs other servers: docs/benchmarks.md.
+bench-push:
+	NARU_BENCH_PEERS=$(COUNT) go test -run '^$$' -bench SystemPeers -benchtime 1x -timeout 6h ./cmd/naru
+	go test -run '^$$' -bench 'System(Growth|Stalled)' -benchtime 1x -count $(COUNT) -timeout 6h ./cmd/naru
 
 fuzz:
 	@for pkg in $$(go list ./...); do \

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,7 +23,7 @@ func bySocketIO(pid string) technique {
 		if err != nil {
 			return nil, err
 		}
-		v, _, err := joinSocketIO(ctx, g.HTTP, query.Encode()+"&batch=1", string(auth))
+		v, _, err := joinSocketIO(ctx, new(net.Dialer), g.HTTP, query.Encode()+"&batch=1", string(auth))
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +83,7 @@ func TestAwayBeyondRetention(t *testing.T) {
 	g := startGateway(t, t.TempDir(), "--retain-size", "8MiB", "--max-rate", "-1")
 	query := url.Values{"device": {"away"}}
 	before := presentCursor(t, g.addresses)
-	v, joined, err := joinSocketIO(t.Context(), g.HTTP, query.Encode()+"&batch=1", "")
+	v, joined, err := joinSocketIO(t.Context(), new(net.Dialer), g.HTTP, query.Encode()+"&batch=1", "")
 	if err != nil {
 		t.Fatal(err)
 	}

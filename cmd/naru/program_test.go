@@ -65,7 +65,7 @@ func (a addresses) url(path string) string {
 	return "http://" + a.HTTP + path
 }
 
-// waitForPorts returns what the gateway writes to its ports file, unless it ends
+// waitForPorts returns what a program writes to its ports file, unless it ends
 // before.
 func waitForPorts(tb testing.TB, path string, ended <-chan struct{}, output func() string) addresses {
 	tb.Helper()
@@ -77,7 +77,7 @@ func waitForPorts(tb testing.TB, path string, ended <-chan struct{}, output func
 		}
 		select {
 		case <-ended:
-			tb.Fatalf("the gateway ended at once:\n%s", output())
+			tb.Fatalf("the program ended at once:\n%s", output())
 		default:
 		}
 		return err == nil
@@ -103,7 +103,7 @@ func (o *outputBuffer) String() string {
 	return o.b.String()
 }
 
-// process is a gateway in a process of its own.
+// process is a gateway, or a peer that it is compared with, in a process of its own.
 type process struct {
 	addresses
 	cmd    *exec.Cmd
@@ -131,9 +131,18 @@ func startProcess(tb testing.TB, binary, data string, more ...string) *process {
 		}
 	}
 	ports := filepath.Join(tb.TempDir(), "ports.json")
-	p := &process{output: &outputBuffer{}, ended: make(chan struct{})}
-	p.cmd = exec.CommandContext(context.Background(), binary, serveArgs(data, ports, more...)...)
-	p.cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd := exec.CommandContext(context.Background(), binary, serveArgs(data, ports, more...)...)
+	cmd.Env = append(os.Environ(), childEnv+"=1")
+	p := launch(tb, cmd)
+	p.addresses = waitForPorts(tb, ports, p.ended, p.output.String)
+	return p
+}
+
+// launch starts a program, which is killed at the end of the test at the latest. Its
+// addresses are for the caller to find.
+func launch(tb testing.TB, cmd *exec.Cmd) *process {
+	tb.Helper()
+	p := &process{cmd: cmd, output: &outputBuffer{}, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
@@ -143,7 +152,6 @@ func startProcess(tb testing.TB, binary, data string, more ...string) *process {
 		p.err = p.cmd.Wait()
 	}()
 	tb.Cleanup(p.kill)
-	p.addresses = waitForPorts(tb, ports, p.ended, p.output.String)
 	return p
 }
 

@@ -226,18 +226,26 @@ func (v *soakViewer) take(message []byte) error {
 		v.seen++
 		rest = behind
 	}
-	// The cursor is the last text of an event, and the first member of its name elsewhere.
+	cursor, err := cursorOf(message)
+	if err != nil {
+		return err
+	}
+	v.cursor = cursor
+	return nil
+}
+
+// cursorOf returns where to go on behind a message of either technique: the cursor is
+// the last text of an event, and the first member of its name elsewhere.
+func cursorOf(message []byte) (string, error) {
 	if _, text, ok := bytes.Cut(message, []byte(`"cursor":"`)); ok {
 		text, _, _ = bytes.Cut(text, []byte{'"'})
-		v.cursor = string(text)
-		return nil
+		return string(text), nil
 	}
 	parts := bytes.Split(message, []byte{'"'})
 	if len(parts) < 3 {
-		return errors.New("no cursor in " + string(message))
+		return "", errors.New("no cursor in " + string(message))
 	}
-	v.cursor = string(parts[len(parts)-2])
-	return nil
+	return string(parts[len(parts)-2]), nil
 }
 
 // complete reports whether the last reading of each device that the viewer has begun

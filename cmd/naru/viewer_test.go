@@ -16,10 +16,14 @@ import (
 // rawViewer is a WebSocket viewer that costs next to nothing: it knows unmasked
 // text frames, pings and closing, and keeps the message as it came.
 type rawViewer struct {
-	conn     net.Conn
-	r        *bufio.Reader
-	buf      []byte
-	socketIO bool // pings are messages
+	conn net.Conn
+	r    *bufio.Reader
+	buf  []byte
+	// ping and pong are messages, of a protocol whose pings are. A ping may be a line
+	// of a message.
+	ping, pong string
+	// read reads what is taken for a frame into buf.
+	read func() (opcode byte, err error)
 }
 
 // errGoodbye is what a viewer gets when the gateway says why it closes.
@@ -29,24 +33,32 @@ func (e *errGoodbye) Error() string { return fmt.Sprintf("closed with code %d", 
 
 // dialViewer opens a WebSocket on the live endpoint.
 func dialViewer(ctx context.Context, addr, query string) (*rawViewer, error) {
-	return openViewer(ctx, addr, "/api/v1/live?"+query)
+	return dialViewerBy(ctx, new(net.Dialer), addr, query)
+}
+
+func dialViewerBy(ctx context.Context, d *net.Dialer, addr, query string) (*rawViewer, error) {
+	return openViewer(ctx, d, addr, "/api/v1/live?"+query)
 }
 
 // dialSocketIO opens a viewer by Socket.IO on a WebSocket, and takes what comes
 // before the readings.
 func dialSocketIO(ctx context.Context, addr, query string) (*rawViewer, error) {
-	v, _, err := joinSocketIO(ctx, addr, query, "")
+	return dialSocketIOBy(ctx, new(net.Dialer), addr, query)
+}
+
+func dialSocketIOBy(ctx context.Context, d *net.Dialer, addr, query string) (*rawViewer, error) {
+	v, _, err := joinSocketIO(ctx, d, addr, query, "")
 	return v, err
 }
 
 // joinSocketIO is dialSocketIO for a client that connects with auth, which is JSON or
 // empty. joined is what the gateway answers to that.
-func joinSocketIO(ctx context.Context, addr, query, auth string) (v *rawViewer, joined string, err error) {
-	v, err = openViewer(ctx, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
+func joinSocketIO(ctx context.Context, d *net.Dialer, addr, query, auth string) (v *rawViewer, joined string, err error) {
+	v, err = openViewer(ctx, d, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
 	if err != nil {
 		return nil, "", err
 	}
-	v.socketIO = true
+	v.ping, v.pong = "2", "3"
 	for _, want := range []string{"0{", "40{", `42["hello",`} {
 		message, err := v.next()
 		if err == nil && !bytes.HasPrefix(message, []byte(want)) {
@@ -66,20 +78,13 @@ func joinSocketIO(ctx context.Context, addr, query, auth string) (v *rawViewer, 
 	return v, joined, nil
 }
 
-// send sends a text, masked with zeros.
-func (v *rawViewer) send(text string) error {
-	head := binary.BigEndian.AppendUint16([]byte{0x81, 0x80 | 126}, uint16(len(text))) //nolint:gosec // texts of tests are short
-	_, err := v.conn.Write(append(append(head, 0, 0, 0, 0), text...))
-	return err
-}
-
-func openViewer(ctx context.Context, addr, target string) (*rawViewer, error) {
-	var d net.Dialer
+func openViewer(ctx context.Context, d *net.Dialer, addr, target string) (*rawViewer, error) {
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	v := &rawViewer{conn: conn, r: bufio.NewReaderSize(conn, 4096)}
+	v.read = v.frame
 	if err := v.upgrade(addr, target); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -121,13 +126,16 @@ func (v *rawViewer) watch(f func(message []byte)) error {
 // next returns the next message, valid until the call after it.
 func (v *rawViewer) next() ([]byte, error) {
 	for {
-		opcode, err := v.frame()
+		opcode, err := v.read()
 		switch {
 		case err != nil:
 			return nil, err
-		case opcode == 1 && v.socketIO && string(v.buf) == "2":
-			if err := v.send("3"); err != nil {
+		case opcode == 1 && v.ping != "" && hasLine(v.buf, v.ping):
+			if err := v.send(v.pong); err != nil {
 				return nil, err
+			}
+			if len(v.buf) > len(v.ping) {
+				return v.buf, nil
 			}
 		case opcode == 1:
 			return v.buf, nil
@@ -146,7 +154,31 @@ func (v *rawViewer) next() ([]byte, error) {
 	}
 }
 
-// frame reads one frame into buf.
+// hasLine reports whether one of the lines of the message is line.
+func hasLine(message []byte, line string) bool {
+	for {
+		i := bytes.IndexByte(message, '\n')
+		if i < 0 {
+			return string(message) == line
+		}
+		if string(message[:i]) == line {
+			return true
+		}
+		message = message[i+1:]
+	}
+}
+
+// send sends a message of less than 64 KiB, masked with zeros.
+func (v *rawViewer) send(message string) error {
+	head := []byte{0x81, 0x80 | byte(len(message))}
+	if len(message) > 125 {
+		head = append(head[:1], 0x80|126, byte(len(message)>>8), byte(len(message)))
+	}
+	_, err := v.conn.Write(append(append(head, 0, 0, 0, 0), message...))
+	return err
+}
+
+// frame reads one frame of a WebSocket into buf.
 func (v *rawViewer) frame() (opcode byte, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(v.r, head[:2]); err != nil {
@@ -168,12 +200,17 @@ func (v *rawViewer) frame() (opcode byte, err error) {
 	if err != nil {
 		return 0, err
 	}
+	return opcode, v.fill(size)
+}
+
+// fill reads so many bytes into buf.
+func (v *rawViewer) fill(size uint64) error {
 	if uint64(cap(v.buf)) < size {
 		v.buf = make([]byte, size)
 	}
 	v.buf = v.buf[:size]
-	_, err = io.ReadFull(v.r, v.buf)
-	return opcode, err
+	_, err := io.ReadFull(v.r, v.buf)
+	return err
 }
 
 // eachValue calls f with every whole number that stands as a value in a
