@@ -67,6 +67,7 @@ type settings struct {
 	MaxNewSeriesPerAddr int
 
 	MaxViewers          int
+	MaxViewersPerAddr   int
 	MaxHTTPConns        int
 	MaxHTTPConnsPerAddr int
 	Origins             []string
@@ -116,6 +117,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.IntVar(&s.MaxNewSeries, "max-new-series", ingest.DefaultSeries, "new metrics a minute of a device")
 	f.IntVar(&s.MaxNewSeriesPerAddr, "max-new-series-per-address", ingest.DefaultAddressSeries, "new metrics a minute from an address, loopback aside")
 	f.IntVar(&s.MaxViewers, "max-viewers", live.DefaultMaxViewers, "viewers served at a time")
+	f.IntVar(&s.MaxViewersPerAddr, "max-viewers-per-address", live.DefaultMaxViewersPerAddr, "those from one address, loopback and trusted proxies aside")
 	f.IntVar(&s.MaxHTTPConns, "max-http-connections", 0, "open connections to the page and the API, in all; 0: 2000 more than max-viewers")
 	f.IntVar(&s.MaxHTTPConnsPerAddr, "max-http-connections-per-address", defaultHTTPConnsPerAddr,
 		"those from one address, loopback and trusted proxies aside")
@@ -283,7 +285,7 @@ func (s *settings) check() error {
 	positive := map[string]int{
 		"max-connections": s.MaxConns, "max-connections-per-address": s.MaxConnsPerAddr,
 		"max-devices": s.MaxDevices, "max-series": s.MaxSeries, "max-viewers": s.MaxViewers,
-		"max-http-connections-per-address": s.MaxHTTPConnsPerAddr,
+		"max-viewers-per-address": s.MaxViewersPerAddr, "max-http-connections-per-address": s.MaxHTTPConnsPerAddr,
 	}
 	for name, n := range positive {
 		if n < 1 {

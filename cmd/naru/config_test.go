@@ -42,6 +42,7 @@ var samples = map[string][3]string{
 	"max-new-series":                   {"1", "-1", "3"},
 	"max-new-series-per-address":       {"1", "-1", "3"},
 	"max-viewers":                      {"1", "2", "3"},
+	"max-viewers-per-address":          {"1", "2", "3"},
 	"max-http-connections":             {"1", "2", "3"},
 	"max-http-connections-per-address": {"1", "2", "3"},
 	"origins":                          {"[http://a]", "[http://b,https://*.c]", "[http://d]"},
@@ -203,6 +204,7 @@ func TestSettingErrors(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, value, want string }{
 		{"max-viewers", "0", "at least 1"},
+		{"max-viewers-per-address", "0", "at least 1"},
 		{"max-connections", "-1", "at least 1"},
 		{"max-connections-per-address", "0", "at least 1"},
 		{"max-devices", "0", "at least 1"},

@@ -165,8 +165,13 @@ func (g *gateway) openPush() error {
 	if g.viewers, err = live.OpenSessions(filepath.Join(s.Data, socketIOFile)); err != nil {
 		return err
 	}
+	proxies, err := prefixesOf(s.TrustedProxies)
+	if err != nil {
+		return err
+	}
 	g.live = live.New(live.Config{
-		Feed: g.feed, Origins: s.Origins, JSONP: s.JSONP, Iframe: s.Iframe, MaxViewers: s.MaxViewers, Sessions: g.viewers, Logger: g.log.With("component", "live"),
+		Feed: g.feed, Origins: s.Origins, JSONP: s.JSONP, Iframe: s.Iframe, Sessions: g.viewers, Logger: g.log.With("component", "live"),
+		MaxViewers: s.MaxViewers, MaxViewersPerAddr: s.MaxViewersPerAddr, Exempt: proxies,
 	})
 	g.importer = &importer{store: g.store, admit: g.pipeline.Gate().Introduce}
 	g.api = api.New(api.Config{

@@ -137,10 +137,11 @@ func (f *placeFlags) openFolder(log *slog.Logger) (*place, error) {
 	if token, err := os.ReadFile(filepath.Join(f.Data, tokenFile)); err == nil && f.token == "" {
 		f.token = strings.TrimSpace(string(token))
 	}
-	if a.Certificate == "" {
-		return f.at("http://" + here(a.HTTP) + "/")
+	scheme := "http://"
+	if a.Certificate != "" {
+		scheme = "https://"
 	}
-	p, err := f.at("https://" + here(a.HTTP) + "/")
+	p, err := f.at(scheme + here(a.HTTP) + "/")
 	if err == nil {
 		p.gateway.client, err = clientFor(a.Certificate)
 	}

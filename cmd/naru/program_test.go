@@ -29,7 +29,13 @@ const patience = 30 * time.Second
 // eventually waits until done reports true.
 func eventually(tb testing.TB, what string, done func() bool) {
 	tb.Helper()
-	limit := time.NewTimer(patience)
+	within(tb, patience, what, done)
+}
+
+// within is eventually for what takes the gateway longer.
+func within(tb testing.TB, most time.Duration, what string, done func() bool) {
+	tb.Helper()
+	limit := time.NewTimer(most)
 	defer limit.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -37,7 +43,7 @@ func eventually(tb testing.TB, what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			tb.Fatalf("waited %v for %s", patience, what)
+			tb.Fatalf("waited %v for %s", most, what)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -26,7 +27,8 @@ type message struct {
 // technique watches g after the cursor until it has seen so many readings.
 type technique func(ctx context.Context, g addresses, query url.Values, after string, want int) ([]string, error)
 
-// gather calls next for messages until there are so many readings.
+// gather calls next for messages until there are so many readings and, as they come,
+// messages of a gap.
 func gather(want int, next func() ([]byte, error)) ([]string, error) {
 	var seen []string
 	for len(seen) < want {
@@ -40,6 +42,10 @@ func gather(want int, next func() ([]byte, error)) ([]string, error) {
 		var m message
 		if err := json.Unmarshal(b, &m); err != nil {
 			return seen, fmt.Errorf("%w: %s", err, b)
+		}
+		if m.Type == "gap" {
+			seen = append(seen, string(bytes.TrimSpace(b)))
+			continue
 		}
 		if m.Type != "readings" || m.Cursor == "" {
 			return seen, fmt.Errorf("unexpected message %s", b)
@@ -81,6 +87,7 @@ func byWebSocket(ctx context.Context, g addresses, query url.Values, after strin
 		return nil, err
 	}
 	defer func() { _ = c.Close(websocket.StatusNormalClosure, "") }()
+	c.SetReadLimit(-1) // the gateway is trusted here
 	return gather(want, func() ([]byte, error) {
 		_, b, err := c.Read(ctx)
 		return b, err

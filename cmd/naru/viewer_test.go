@@ -47,9 +47,16 @@ func dialSocketIO(ctx context.Context, addr, query string) (*rawViewer, error) {
 }
 
 func dialSocketIOBy(ctx context.Context, d *net.Dialer, addr, query string) (*rawViewer, error) {
-	v, err := openViewer(ctx, d, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
+	v, _, err := joinSocketIO(ctx, d, addr, query, "")
+	return v, err
+}
+
+// joinSocketIO is dialSocketIO for a client that connects with auth, which is JSON or
+// empty. joined is what the gateway answers to that.
+func joinSocketIO(ctx context.Context, d *net.Dialer, addr, query, auth string) (v *rawViewer, joined string, err error) {
+	v, err = openViewer(ctx, d, addr, "/socket.io/?EIO=4&transport=websocket&"+query)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	v.ping, v.pong = "2", "3"
 	for _, want := range []string{"0{", "40{", `42["hello",`} {
@@ -57,14 +64,18 @@ func dialSocketIOBy(ctx context.Context, d *net.Dialer, addr, query string) (*ra
 		if err == nil && !bytes.HasPrefix(message, []byte(want)) {
 			err = fmt.Errorf("got %q, want %s", message, want)
 		}
-		if err == nil && want == "0{" {
-			err = v.send("40")
+		switch {
+		case err != nil:
+		case want == "0{":
+			err = v.send("40" + auth)
+		case want == "40{":
+			joined = string(message[2:])
 		}
 		if err != nil {
-			return nil, errors.Join(err, v.conn.Close())
+			return nil, "", errors.Join(err, v.conn.Close())
 		}
 	}
-	return v, nil
+	return v, joined, nil
 }
 
 func openViewer(ctx context.Context, d *net.Dialer, addr, target string) (*rawViewer, error) {
@@ -157,9 +168,13 @@ func hasLine(message []byte, line string) bool {
 	}
 }
 
-// send sends a message of at most 125 bytes, masked with zeros.
+// send sends a message of less than 64 KiB, masked with zeros.
 func (v *rawViewer) send(message string) error {
-	_, err := v.conn.Write(append([]byte{0x81, 0x80 | byte(len(message)), 0, 0, 0, 0}, message...))
+	head := []byte{0x81, 0x80 | byte(len(message))}
+	if len(message) > 125 {
+		head = append(head[:1], 0x80|126, byte(len(message)>>8), byte(len(message)))
+	}
+	_, err := v.conn.Write(append(append(head, 0, 0, 0, 0), message...))
 	return err
 }
 

@@ -43,7 +43,7 @@ func (a *API) history(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	out := newStream(w)
+	out := newStream(w, r)
 	out.buf = append(out.buf, `{"series":[`...)
 	first := true
 	err = a.cfg.History.History(r.Context(), q, func(h *device.History) error {

@@ -102,7 +102,7 @@ func (a *API) readings(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", enc.contentType())
 	w.Header().Set("Vary", "Accept")
-	out := newStream(w)
+	out := newStream(w, r)
 	out.buf = enc.begin(out.buf)
 	first := true
 	err = a.cfg.Readings.Read(r.Context(), q, func(s *device.Stored) error {

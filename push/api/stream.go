@@ -1,10 +1,12 @@
 package api
 
 import (
+	"io"
 	"net/http"
 	"time"
 
 	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/gzipped"
 )
 
 const (
@@ -17,14 +19,16 @@ const (
 // stream is an answer that is written while it is read from the store. buf is
 // what has been gathered; who appends to it calls flush now and then.
 type stream struct {
-	w     http.ResponseWriter
-	out   *http.ResponseController
-	buf   []byte
-	begun bool // whether the viewer may have got a part
+	w      http.ResponseWriter
+	r      *http.Request
+	out    *http.ResponseController
+	buf    []byte
+	begun  bool            // whether the viewer may have got a part
+	packed *gzipped.Writer // nil: the viewer gets the answer as it is
 }
 
-func newStream(w http.ResponseWriter) *stream {
-	return &stream{w: w, out: http.NewResponseController(w), buf: make([]byte, 0, chunkBytes+4096)}
+func newStream(w http.ResponseWriter, r *http.Request) *stream {
+	return &stream{w: w, r: r, out: http.NewResponseController(w), buf: make([]byte, 0, chunkBytes+4096)}
 }
 
 // flush writes what has been gathered once it is a chunk.
@@ -32,16 +36,42 @@ func (s *stream) flush() error {
 	if len(s.buf) < chunkBytes {
 		return nil
 	}
-	return s.write()
+	if !s.begun {
+		s.begun, s.packed = true, gzipped.Begin(s.w, s.r, len(s.buf))
+	}
+	err := s.write()
+	if err == nil && s.packed != nil {
+		err = s.out.Flush() // compressed, it may be less than the server gathers
+	}
+	return err
 }
 
 func (s *stream) write() error {
-	s.begun = true
 	if err := s.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
-	_, err := s.w.Write(s.buf)
+	var to io.Writer = s.w
+	if s.packed != nil {
+		to = s.packed
+	}
+	_, err := to.Write(s.buf)
 	s.buf = s.buf[:0]
+	return err
+}
+
+// end writes the last of the answer, or the whole, if that is no chunk.
+func (s *stream) end() error {
+	if !s.begun {
+		s.begun = true
+		if err := s.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+			return err
+		}
+		return gzipped.Write(s.w, s.r, s.buf)
+	}
+	err := s.write()
+	if err == nil && s.packed != nil {
+		err, s.packed = s.packed.Close(), nil
+	}
 	return err
 }
 
@@ -49,7 +79,10 @@ func (s *stream) write() error {
 // refusal if the viewer has nothing yet, and else by breaking the connection.
 func (a *API) finish(s *stream, r *http.Request, err error) {
 	if err == nil {
-		err = s.write()
+		err = s.end()
+	}
+	if s.packed != nil {
+		s.packed.Abandon()
 	}
 	switch {
 	case err == nil:

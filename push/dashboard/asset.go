@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/naru-telemetry/naru/push/gzipped"
 )
 
 // How long a browser may use its copy. The build names what lies in assets/ by
@@ -119,7 +121,7 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 	body, etag := a.plain, `"`+a.etag+`"`
 	if a.gzipped != nil {
 		h.Add("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header.Values("Accept-Encoding")) {
+		if gzipped.Accepted(r) {
 			h.Set("Content-Encoding", "gzip")
 			body, etag = a.gzipped, `"`+a.etag+`-gzip"`
 		}
@@ -141,34 +143,4 @@ func withoutRange(r *http.Request) *http.Request {
 	r = r.Clone(r.Context())
 	r.Header.Del("Range")
 	return r
-}
-
-// acceptsGzip reports whether the client takes gzip (RFC 9110, 12.5.3).
-func acceptsGzip(values []string) bool {
-	rest := false // what * says
-	for _, v := range values {
-		for item := range strings.SplitSeq(v, ",") {
-			coding, params, _ := strings.Cut(item, ";")
-			switch strings.ToLower(strings.TrimSpace(coding)) {
-			case "gzip", "x-gzip":
-				return quality(params) > 0
-			case "*":
-				rest = quality(params) > 0
-			}
-		}
-	}
-	return rest
-}
-
-// quality returns the weight of "q=0.5", 1 if there is none.
-func quality(params string) float64 {
-	name, value, ok := strings.Cut(strings.TrimSpace(params), "=")
-	if !ok || !strings.EqualFold(strings.TrimSpace(name), "q") {
-		return 1
-	}
-	q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-	if err != nil {
-		return 0
-	}
-	return q
 }

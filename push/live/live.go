@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"slices"
@@ -29,8 +30,11 @@ const (
 	writeTimeout = wsconn.WriteTimeout
 	// maxWait bounds long polling, for proxies as above.
 	maxWait = 55 * time.Second
-	// DefaultMaxViewers bounds the requests that are served at a time.
+	// DefaultMaxViewers bounds the requests that are served at a time, and sessions of
+	// Socket.IO.
 	DefaultMaxViewers = 10_000
+	// DefaultMaxViewersPerAddr is for some hundred browsers behind one address.
+	DefaultMaxViewersPerAddr = 1000
 )
 
 // Config sets up a Handler.
@@ -44,6 +48,10 @@ type Config struct {
 	JSONP, Iframe bool
 	// MaxViewers bounds the viewers; 0 means DefaultMaxViewers.
 	MaxViewers int
+	// MaxViewersPerAddr bounds those from one address, loopback and Exempt aside; 0 means
+	// DefaultMaxViewersPerAddr.
+	MaxViewersPerAddr int
+	Exempt            []netip.Prefix
 	// Sessions is by what Socket.IO sessions are known again; nil means NewSessions.
 	Sessions *Sessions
 	Logger   *slog.Logger
@@ -85,20 +93,18 @@ func Techniques() []Technique {
 
 // Handler serves the live endpoint. Streams end when the feed is closed.
 type Handler struct {
-	feed       *push.Feed
-	origins    []string
-	jsonp      bool
-	iframe     bool
-	maxViewers int64
-	log        *slog.Logger
-	socketIO   *socketIO
+	feed     *push.Feed
+	origins  []string
+	jsonp    bool
+	iframe   bool
+	crowd    crowd
+	log      *slog.Logger
+	socketIO *socketIO
 
 	begun time.Time
 	flush *wsconn.Flusher[*wsViewer]
 	pulse pulse
 
-	refused atomic.Int64
-	total   atomic.Int64
 	viewers [techniques]atomic.Int64
 	served  [techniques]atomic.Int64
 	open    sync.WaitGroup
@@ -109,8 +115,12 @@ func New(cfg Config) *Handler {
 	if cfg.MaxViewers == 0 {
 		cfg.MaxViewers = DefaultMaxViewers
 	}
+	if cfg.MaxViewersPerAddr == 0 {
+		cfg.MaxViewersPerAddr = DefaultMaxViewersPerAddr
+	}
 	h := &Handler{
-		begun: time.Now(), flush: wsconn.NewFlusher((*wsViewer).flush), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, maxViewers: int64(cfg.MaxViewers), log: cfg.Logger,
+		begun: time.Now(), flush: wsconn.NewFlusher((*wsViewer).flush), jsonp: cfg.JSONP, iframe: cfg.Iframe, feed: cfg.Feed, log: cfg.Logger,
+		crowd:   crowd{most: cfg.MaxViewers, perAddr: cfg.MaxViewersPerAddr, exempt: cfg.Exempt},
 		origins: slices.DeleteFunc(slices.Clone(cfg.Origins), malformed),
 	}
 	h.socketIO = newSocketIO(h, cfg.Sessions)
@@ -157,38 +167,26 @@ func (h *Handler) Wait(ctx context.Context) error {
 }
 
 // Refused returns how many viewers were turned away because there were too many.
-func (h *Handler) Refused() int64 { return h.refused.Load() }
-
-// retryAfter is when a viewer that was turned away may come again, in seconds.
-const retryAfter = 5
-
-const tooMany = "too many viewers"
-
-// enter counts a viewer in. It reports false when there are too many.
-func (h *Handler) enter() bool {
-	if h.total.Add(1) > h.maxViewers {
-		h.total.Add(-1)
-		h.refused.Add(1)
-		return false
-	}
-	return true
-}
-
-func (h *Handler) leave() { h.total.Add(-1) }
+func (h *Handler) Refused() int64 { return h.crowd.turnedAway() }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !getOnly(w, r) {
 		return
 	}
-	if !h.enter() {
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		push.Refuse(w, http.StatusServiceUnavailable, tooMany)
+	leave, full := h.crowd.enter(r)
+	if full != nil {
+		w.Header().Set("Retry-After", strconv.Itoa(full.RetryAfter))
+		push.Refuse(w, full.Status, full.Message)
 		return
 	}
 	h.open.Add(1)
+	end := func() {
+		leave()
+		h.open.Done()
+	}
 	req, err := h.parse(r)
 	if err != nil {
-		h.release()
+		end()
 		push.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
@@ -196,7 +194,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.served[req.technique].Add(1)
 	release := func() {
 		h.viewers[req.technique].Add(-1)
-		h.release()
+		end()
 	}
 	//nolint:contextcheck // the request's context says nothing after Hijack
 	if req.technique == WebSocket && h.webSocket(w, r, req, release) {
@@ -239,12 +237,6 @@ func getOnly(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	return true
-}
-
-// release ends what ServeHTTP has begun to count.
-func (h *Handler) release() {
-	h.leave()
-	h.open.Done()
 }
 
 // request is what a viewer has asked for.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/naru-telemetry/naru/push"
+	"github.com/naru-telemetry/naru/push/gzipped"
 )
 
 // poll answers with one message: at once, or with a wait as soon as there is
@@ -36,5 +37,5 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, sub *push.Subscri
 		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, _ = w.Write(body)
+	_ = gzipped.Write(w, r, body) // a viewer that is gone comes again with the cursor
 }

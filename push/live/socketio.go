@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -41,8 +42,8 @@ func newSocketIO(h *Handler, sessions *Sessions) *socketIO {
 	o := &socketIO{h: h, sessions: sessions, known: map[string]*socketViewer{}}
 	o.server = socketio.New(socketio.Config{
 		Engine: engine.Config{
-			// Admit counts; sessions that have ended may still wait for a poll.
-			MaxPayload: maxSocketIO, MaxSessions: 2 * int(h.maxViewers), Origins: h.origins, Admit: o.admit,
+			// Admit bounds the sessions.
+			MaxPayload: maxSocketIO, MaxSessions: math.MaxInt, Origins: h.origins, Admit: o.admit,
 		},
 		Namespaces: map[string]socketio.Namespace{"/": o.connect},
 		Identify:   func(r *http.Request) any { return push.ViewerOf(r) },
@@ -73,11 +74,12 @@ func (h *Handler) SocketIOStats() SocketIOStats {
 }
 
 // admit counts a viewer in.
-func (o *socketIO) admit(*http.Request) (release func(), err error) {
-	if !o.h.enter() {
-		return nil, &engine.Refusal{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter, Message: tooMany}
+func (o *socketIO) admit(r *http.Request) (release func(), err error) {
+	leave, full := o.h.crowd.enter(r)
+	if full != nil {
+		return nil, full
 	}
-	return o.h.leave, nil
+	return leave, nil
 }
 
 // connect begins a viewer's stream, or takes it up again.

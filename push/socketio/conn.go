@@ -103,7 +103,10 @@ func (c *conn) act(p *packet, attachments [][]byte) error {
 		c.drop(s, "client namespace disconnect")
 	case typeEvent, typeBinaryEvent:
 		s.handler.Event(&Event{Args: p.args, Attachments: attachments, socket: s, id: p.id})
-	case typeAck, typeBinaryAck: // nothing is sent that would want one
+	case typeAck, typeBinaryAck:
+		if f := s.answered(p.id); f != nil {
+			f(Raw{p.args, attachments})
+		}
 	}
 	return nil
 }

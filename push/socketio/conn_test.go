@@ -152,6 +152,22 @@ func TestProtocol(t *testing.T) {
 			[]string{"40", `451-789["message-with-ack",{"_placeholder":true,"num":0}]`, "binary x"},
 			append(main[:2:2], `461-789[{"_placeholder":true,"num":0}]`, "binary x"),
 		},
+		{"a question", []string{"40", `42["ask","a"]`, `430["b",{"c":1}]`}, append(main[:2:2], `420["question","a"]`, `42["answered","b",{"c":1}]`)},
+		{
+			"a question that is answered twice",
+			[]string{"40", `42["ask"]`, `430["b"]`, `430["b"]`, `42["ask"]`, `431[]`},
+			append(main[:2:2], `420["question"]`, `42["answered","b"]`, `421["question"]`, `42["answered"]`),
+		},
+		{
+			"a question answered with attachments",
+			[]string{"40/custom", `42/custom,["ask"]`, `461-/custom,0[{"_placeholder":true,"num":0}]`, "binary x"},
+			[]string{"40/custom,{sid}", `42/custom,["auth",{}]`, `42/custom,0["question"]`, `451-/custom,["answered",{"_placeholder":true,"num":0}]`, "binary x"},
+		},
+		{
+			"attachments deep in arguments",
+			[]string{"40", `451-["message",{"a":[{"_placeholder":true,"num":0}]}]`, "binary x"},
+			append(main[:2:2], `451-["message-back",{"a":[{"_placeholder":true,"num":0}]}]`, "binary x"),
+		},
 		{"an acknowledgement that nobody wants", []string{"40", `437["a"]`}, append(main[:2:2], "2")},
 		{"the server disconnects", []string{"40", `42["disconnect-me"]`}, append(main[:2:2], "41", "2")},
 		{"an event behind that", []string{"40", `42["disconnect-me"]`, `42["message"]`}, append(main[:2:2], "41", "closed 1008")},
@@ -196,6 +212,31 @@ func TestMalformedEndsConnection(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client that does not answer is not asked for ever.
+func TestTooManyQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := serve(t, New(suiteConfig()))().eager()
+		p.send("40")
+		p.take(2)
+		for n := range maxAsked {
+			p.send(`42["ask"]`)
+			if got, want := p.next(), fmt.Sprintf(`42%d["question"]`, n); got != want {
+				t.Fatalf("%s, want %s", got, want)
+			}
+		}
+		p.send(`421["ask"]`)
+		if got, want := p.next(), `431["socketio: too many questions are not answered"]`; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		p.send("430[]")
+		p.next()
+		p.send(`42["ask"]`)
+		if got, want := p.next(), fmt.Sprintf(`42%d["question"]`, maxAsked); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
 }
 
 func TestTooManyNamespaces(t *testing.T) {

@@ -22,9 +22,16 @@ type Socket struct {
 	joined bool   // the reply is queued; guarded by conn.mu, as the next two
 	held   []item // before that
 	gone   bool
+
+	asked     map[int64]func(Raw) // what takes an answer that has not come; guarded by conn.mu, as the next
+	questions int64               // that were asked so far: the id of the next
 }
 
-const idBytes = 15
+const (
+	idBytes = 15
+	// maxAsked bounds the questions that a client has not answered.
+	maxAsked = 64
+)
 
 func newSocket(c *conn, namespace string) *Socket {
 	var b [idBytes]byte
@@ -69,6 +76,47 @@ func (s *Socket) Emit(args ...any) error {
 	}
 	s.send(item{messages: m})
 	return nil
+}
+
+// Ask queues an event that wants an answer. It is given to f, called as Handler.Event is,
+// unless the socket ends before.
+func (s *Socket) Ask(f func(answer Raw), args ...any) error {
+	id, err := s.question(f)
+	if err != nil {
+		return err
+	}
+	m, err := s.encodeArgs(typeEvent, id, args)
+	if err != nil {
+		s.answered(id)
+		return err
+	}
+	s.send(item{messages: m})
+	return nil
+}
+
+// question notes that the answer to the question with the id goes to f.
+func (s *Socket) question(f func(Raw)) (id int64, err error) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if len(s.asked) >= maxAsked {
+		return 0, errAsked
+	}
+	if s.asked == nil {
+		s.asked = map[int64]func(Raw){}
+	}
+	id = s.questions
+	s.questions++
+	s.asked[id] = f
+	return id, nil
+}
+
+// answered returns what takes the answer to a question, once; nil: nobody waits for it.
+func (s *Socket) answered(id int64) func(Raw) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	f := s.asked[id]
+	delete(s.asked, id)
+	return f
 }
 
 // Feed makes src the socket's source. Messages from e's acknowledgement come before any
@@ -160,7 +208,10 @@ type Raw struct {
 	Attachments [][]byte
 }
 
-var errAttachments = errors.New("socketio: too many attachments")
+var (
+	errAttachments = errors.New("socketio: too many attachments")
+	errAsked       = errors.New("socketio: too many questions are not answered")
+)
 
 // encodeArgs encodes an event or an acknowledgement.
 func (s *Socket) encodeArgs(kind packetType, id int64, args []any) (*engine.Messages, error) {

@@ -27,7 +27,7 @@ func suiteNamespace(s *Socket, auth json.RawMessage) (Handler, error) {
 	return &suiteHandler{s: s}, s.Emit("auth", auth)
 }
 
-// suiteHandler answers the events of the suite.
+// suiteHandler answers the events of the suite, and some more.
 type suiteHandler struct {
 	s      *Socket
 	closed chan<- string
@@ -41,6 +41,11 @@ func (h *suiteHandler) Event(e *Event) {
 	case "message-with-ack":
 		_ = e.Acknowledge(args)
 		_ = e.Acknowledge("twice")
+	case "ask":
+		err := h.s.Ask(func(answer Raw) { _ = h.s.Emit("answered", answer) }, "question", args)
+		if err != nil {
+			_ = e.Acknowledge(err.Error())
+		}
 	case "disconnect-me":
 		h.s.Disconnect()
 	}

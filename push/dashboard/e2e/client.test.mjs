@@ -3,16 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { WebSocket } from 'ws';
-import { browser, Naru, until } from './naru.mjs';
+import { browser, Naru, site, until } from './naru.mjs';
 import { Network } from './network.mjs';
 
 globalThis.WebSocket ??= WebSocket; // Node.js 20 has none
@@ -270,14 +268,6 @@ test('its types', async () => {
   assert.match(await check(`import { parseMessage } from './naru.mjs'; parseMessage('');`), /TS2305/);
 });
 
-/** A page of another site, empty. */
-async function site() {
-  const server = createServer((_, res) => res.setHeader('Content-Type', 'text/html').end('<!doctype html><title>elsewhere</title>'));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return { origin: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
-}
-
 test('in a browser, on a page elsewhere, over a killed gateway', async () => {
   const elsewhere = await site();
   const own = await Naru.start('--origins', elsewhere.origin);
@@ -297,7 +287,7 @@ test('in a browser, on a page elsewhere, over a killed gateway', async () => {
     await own.write('far', 1, 100);
     await until(async () => (await values()).length === 100, 10_000, 'the readings');
     await own.down('SIGKILL');
-    await own.up('--origins', elsewhere.origin);
+    await own.up();
     await own.write('far', 101, 200);
     await until(async () => (await values()).length >= 200, 15_000, 'the later readings');
     assert.deepEqual(await values(), range(1, 200));

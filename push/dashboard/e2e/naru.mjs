@@ -48,6 +48,7 @@ export class Naru {
   #child = null;
   #log = '';
   #dir;
+  #args = [];
   ports;
 
   static async start(...args) {
@@ -66,12 +67,13 @@ export class Naru {
     return path.join(this.#dir, 'data');
   }
 
-  /** Starts the program; a second time on the same ports and data. */
+  /** Starts the program; a second time on the same ports and data, and with the same arguments unless others are given. */
   async up(...args) {
+    if (args.length > 0) this.#args = args;
     const { udp, tcp, http } = this.ports ?? { udp: '127.0.0.1:0', tcp: '127.0.0.1:0', http: '127.0.0.1:0' };
     const file = path.join(this.#dir, 'ports.json');
     await rm(file, { force: true });
-    const all = ['serve', '--data', this.data, '--udp', udp, '--tcp', tcp, '--http', http, '--ports-file', file, ...args];
+    const all = ['serve', '--data', this.data, '--udp', udp, '--tcp', tcp, '--http', http, '--ports-file', file, ...this.#args];
     this.#child = spawn(process.env.NARU_BIN, all, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child.stderr.on('data', (b) => (this.#log += b));
     this.ports = await until(async () => {
@@ -128,6 +130,14 @@ export class Naru {
     const response = await fetch(`${this.url}api/v1/readings/count`);
     return (await response.json()).count;
   }
+}
+
+/** A page of another site, empty. */
+export async function site() {
+  const server = createServer((_, res) => res.setHeader('Content-Type', 'text/html').end('<!doctype html><title>elsewhere</title>'));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { origin: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
 }
 
 /** A reverse proxy that serves the program below /sub/naru/ of this machine. Returns the page's URL and how to stop. */

@@ -1,37 +1,70 @@
-// The official client of Socket.IO, unmodified: by every transport, through bad
-// networks and over a killed server, each reading exactly once.
+// The official client of Socket.IO, unmodified, in Node.js and in a browser: by every
+// transport, through bad networks and over a killed server, each reading exactly once.
 
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { io } from 'socket.io-client';
-import { Naru, until } from './naru.mjs';
+import { browser, Naru, site, until } from './naru.mjs';
 import { Network } from './network.mjs';
 
+const bundle = path.join(createRequire(import.meta.url).resolve('socket.io-client/dist/socket.io.js'), '../socket.io.min.js');
+
 let naru;
+let elsewhere;
+let chromium;
 
 before(async () => {
-  naru = await Naru.start();
+  elsewhere = await site();
+  naru = await Naru.start('--origins', elsewhere.origin);
+  chromium = await browser();
 });
 
 after(async () => {
+  await chromium?.close();
   await naru?.close();
+  elsewhere?.close();
 });
 
-/** A client that notes what it gets. */
-function watch(url, device, options = {}) {
+/** A client that notes what it gets. It runs in pages too, so it knows nothing from outside. */
+function client(io, url, device, options = {}) {
   const socket = io(url, { reconnectionDelay: 50, reconnectionDelayMax: 200, forceNew: true, query: { device }, ...options });
-  const seen = { values: [], cursors: [], connects: [], hellos: [], others: [], transports: new Set() };
+  const seen = { values: [], cursors: [], connects: [], hellos: [], others: [], transports: {} };
   socket.on('connect', () => seen.connects.push(socket.recovered));
   socket.on('hello', (message, cursor) => seen.hellos.push({ message, cursor }));
   const note = (reading) => {
     seen.values.push(reading.value);
-    seen.transports.add(socket.io.engine.transport.name);
+    seen.transports[socket.io.engine.transport.name] = true;
   };
   socket.on('reading', (reading, cursor) => (note(reading), seen.cursors.push(cursor)));
   socket.on('readings', (message, cursor) => (message.readings.forEach(note), seen.cursors.push(cursor)));
   for (const name of ['gap', 'reset', 'device', 'error']) socket.on(name, (message, cursor) => seen.others.push({ message, cursor }));
-  return { socket, seen };
+  return { socket, seen, look: () => ({ ...seen, transport: socket.io.engine?.transport?.name }) };
 }
+
+const watch = (url, device, options) => client(io, url, device, options);
+
+/** How a client runs, how it is looked at, and how its network goes off and on. */
+const places = {
+  async node(network, device, options) {
+    const { socket, look } = watch(network.url, device, options);
+    return { look, off: () => network.off(), on: () => network.on(), close: () => socket.close() };
+  },
+  async chromium(network, device, options) {
+    const context = await chromium.newContext();
+    const page = await context.newPage();
+    await page.goto(elsewhere.origin);
+    await page.addScriptTag({ path: bundle });
+    await page.evaluate(`window.watching = (${client})(io, ...${JSON.stringify([network.url, device, options])}), null`);
+    return {
+      look: () => page.evaluate(() => window.watching.look()),
+      off: async () => (network.off(), context.setOffline(true)),
+      on: async () => (network.on(), context.setOffline(false)),
+      close: () => context.close(),
+    };
+  },
+};
 
 /** A client that is cut while it changes transports notices only when no ping comes, after 45 s. */
 const arriveWithin = 60_000;
@@ -49,57 +82,67 @@ const manners = [
   { name: 'in batches', options: { auth: { batch: 1 } }, ends: 'websocket' },
 ];
 
-for (const { name, options, webSockets = 'pass', ends } of manners) {
-  test(`each reading once: ${name}`, async () => {
-    const network = await Network.start(naru);
-    network.webSockets = webSockets;
-    const device = `once-${name.replaceAll(/[^a-z]/g, '')}`;
-    const { socket, seen } = watch(network.url, device, options);
-    try {
-      await until(() => seen.hellos.length === 1, 10_000, 'the first event');
-      await naru.write(device, 1, 100);
-      await arrived(seen, 100);
+/** Writes 902 readings while network and gateway come and go; the client is to have each once. */
+async function eachOnce(network, device, { look, off, on }, ends) {
+  const has = (n) => until(async () => (await look()).values.length >= n, arriveWithin, `reading ${n}`);
+  await until(async () => (await look()).hellos.length === 1, 10_000, 'the first event');
+  await naru.write(device, 1, 100);
+  await has(100);
 
-      network.off();
-      await naru.write(device, 101, 200);
-      network.on();
-      await arrived(seen, 200);
+  await off();
+  await naru.write(device, 101, 200);
+  await on();
+  await has(200);
 
-      // While readings come, and at any byte.
-      for (let i = 0; i < 5; i++) {
-        const writing = naru.write(device, 201 + 100 * i, 300 + 100 * i);
-        network.off();
-        network.on();
-        await writing;
+  // While readings come, and at any byte.
+  for (let i = 0; i < 5; i++) {
+    const writing = naru.write(device, 201 + 100 * i, 300 + 100 * i);
+    network.off();
+    network.on();
+    await writing;
+  }
+  await has(700);
+
+  await naru.down('SIGKILL');
+  await naru.up();
+  await naru.write(device, 701, 800);
+  await has(800);
+
+  await naru.down();
+  await naru.up();
+  await naru.write(device, 801, 900);
+  await has(900);
+  await until(async () => (await look()).transport === ends, 5000, ends);
+  await naru.write(device, 901, 902);
+  await has(902);
+
+  const seen = await look();
+  assert.deepEqual(seen.values, range(902));
+  assert.deepEqual(seen.others, []);
+  assert.deepEqual(seen.connects, seen.connects.map((_, i) => i > 0), 'recovered every time');
+  assert.ok(seen.connects.length >= 4);
+  for (const { message, cursor } of seen.hellos) {
+    assert.equal(message.type, 'hello');
+    assert.equal(message.cursor, cursor);
+  }
+  assert.ok(seen.transports[ends]);
+}
+
+for (const [place, begin] of Object.entries(places)) {
+  for (const { name, options, webSockets = 'pass', ends } of manners) {
+    test(`each reading once, in ${place}: ${name}`, async () => {
+      const network = await Network.start(naru);
+      network.webSockets = webSockets;
+      const device = `${place}-${name.replaceAll(/[^a-z]/g, '')}`;
+      const watching = await begin(network, device, options);
+      try {
+        await eachOnce(network, device, watching, ends);
+      } finally {
+        await watching.close();
+        network.close();
       }
-      await arrived(seen, 700);
-
-      await naru.down('SIGKILL');
-      await naru.up();
-      await naru.write(device, 701, 800);
-      await arrived(seen, 800);
-
-      await naru.down();
-      await naru.up();
-      await naru.write(device, 801, 900);
-      await arrived(seen, 900);
-      await until(() => socket.io.engine?.transport?.name === ends, 5000, ends);
-      await naru.write(device, 901, 902);
-      await arrived(seen, 902);
-      assert.deepEqual(seen.values, range(902));
-      assert.deepEqual(seen.others, []);
-      assert.deepEqual(seen.connects, seen.connects.map((_, i) => i > 0), 'recovered every time');
-      assert.ok(seen.connects.length >= 4);
-      for (const { message, cursor } of seen.hellos) {
-        assert.equal(message.type, 'hello');
-        assert.equal(message.cursor, cursor);
-      }
-      assert.ok(seen.transports.has(ends));
-    } finally {
-      socket.close();
-      network.close();
-    }
-  });
+    });
+  }
 }
 
 test('a client that has heard nothing but hello goes on', async () => {

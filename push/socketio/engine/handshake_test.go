@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"compress/gzip"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -136,6 +138,68 @@ func TestAdmit(t *testing.T) {
 		}
 		s.poll()
 	})
+}
+
+// A client that takes gzip gets what is long compressed.
+func TestCompressedPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Config{})
+		p := s.poll()
+		for _, c := range []struct {
+			accept string
+			size   int
+			packed bool
+		}{{"gzip", 100, false}, {"gzip", 5000, true}, {"", 5000, false}} {
+			message := "4" + strings.Repeat("x", c.size)
+			p.post(message)
+			got, header := s.do(t.Context(), "GET", "EIO=4&transport=polling&sid="+p.SID, "", http.Header{"Accept-Encoding": {c.accept}})
+			if packed := header.Get("Content-Encoding") == "gzip"; packed != c.packed || header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%q, %d bytes: compressed: %v, Vary %q", c.accept, c.size, packed, header.Get("Vary"))
+			}
+			if c.packed {
+				z, err := gzip.NewReader(strings.NewReader(strings.TrimPrefix(got, "200 ")))
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := io.ReadAll(z)
+				if err != nil || len(got) > c.size/2 {
+					t.Errorf("%d bytes in %d, %v", len(b), len(got), err)
+				}
+				got = "200 " + string(b)
+			}
+			if got != "200 "+message {
+				t.Errorf("%.20s, %d bytes", got, len(got))
+			}
+		}
+	})
+}
+
+// A session that the server has closed takes its place until its client has been told, or
+// long enough could have.
+func TestReleasedWhenTold(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var released atomic.Int64
+			s := newSite(t, Config{Admit: func(*http.Request) (func(), error) { return func() { released.Add(1) }, nil }})
+			p := s.poll()
+			p.post("4leave")
+			synctest.Wait()
+			if released.Load() != 0 {
+				t.Error("released before")
+			}
+			if told {
+				if got := p.get(); got != "200 1" {
+					t.Error(got)
+				}
+			} else {
+				<-time.After(closeHold)
+			}
+			synctest.Wait()
+			if released.Load() != 1 {
+				t.Errorf("told %v: released %d times", told, released.Load())
+			}
+		})
+	}
 }
 
 func TestCORS(t *testing.T) {

@@ -6,10 +6,10 @@ import (
 	"math"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/naru-telemetry/naru/push/gzipped"
 	"github.com/naru-telemetry/naru/push/wsconn"
 )
 
@@ -35,19 +35,18 @@ func (s *Session) openPolling(w http.ResponseWriter, r *http.Request) {
 	s.endpoint = s.server.cfg.Open(s, r)
 	s.begin(Polling)
 	s.leaveOutlet()
-	answer(w, s.openPacket(WebSocket.String()))
+	answer(w, r, s.openPacket(WebSocket.String()))
 }
 
-func answer(w http.ResponseWriter, payload []byte) {
+func answer(w http.ResponseWriter, r *http.Request, payload []byte) {
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
-	w.Header().Set("Content-Length", strconv.Itoa(len(payload)))
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wsconn.Jittered(wsconn.WriteTimeout)))
-	_, _ = w.Write(payload) // a client that is gone comes back as a new session
+	_ = gzipped.Write(w, r, payload) // a client that is gone comes back as a new session
 }
 
 // servePoll answers as soon as there is something.
 func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
-	wake, probed, ok := s.enterPoll(w)
+	wake, probed, ok := s.enterPoll(w, r)
 	if !ok {
 		return
 	}
@@ -59,10 +58,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 			bad(w, codeRequest)
 			return
 		case done && payload == nil:
-			answer(w, []byte{byte(typeNoop)})
+			answer(w, r, []byte{byte(typeNoop)})
 			return
 		case done:
-			answer(w, payload)
+			answer(w, r, payload)
 			return
 		}
 		if wait > 0 && pause == nil {
@@ -83,7 +82,7 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 // enterPoll makes the request the one that waits; probed tells that the client is
 // about to leave for a WebSocket. It reports false when the request has been
 // answered.
-func (s *Session) enterPoll(w http.ResponseWriter) (wake chan struct{}, probed, ok bool) {
+func (s *Session) enterPoll(w http.ResponseWriter, r *http.Request) (wake chan struct{}, probed, ok bool) {
 	s.mu.Lock()
 	switch {
 	case s.state == closing:
@@ -92,7 +91,7 @@ func (s *Session) enterPoll(w http.ResponseWriter) (wake chan struct{}, probed, 
 		s.server.agenda.clear(s.hold)
 		s.forget()
 		s.mu.Unlock()
-		answer(w, []byte{byte(farewell)})
+		answer(w, r, []byte{byte(farewell)})
 		return nil, false, false
 	case s.state == closed:
 		s.mu.Unlock()

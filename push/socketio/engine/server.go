@@ -119,8 +119,9 @@ type Config struct {
 	// credentials. The page of the same host always may.
 	Origins []string
 	// Admit decides on a handshake, by address for one; nil means that all are
-	// admitted. What it returns is called when the session has ended. An error is a
-	// *Refusal, or for the client as it stands.
+	// admitted. What it returns is called when the session takes nothing any more, which
+	// is when its end has been told; it may be called with locks held, and must not block.
+	// An error is a *Refusal, or for the client as it stands.
 	Admit func(r *http.Request) (release func(), err error)
 	// Open returns the endpoint of a new session. r is valid during the call.
 	Open func(s *Session, r *http.Request) Endpoint

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -14,7 +15,8 @@ type Session struct {
 	server   *Server
 	id       string
 	endpoint Endpoint
-	release  func() // of Config.Admit
+	release  func()       // of Config.Admit
+	holding  atomic.Int32 // what keeps it from being called: the endpoint, and the place in the table
 
 	mostPackets int    // that the client takes in the answer to a poll
 	rest        []byte // frames that the last answer had no room for; owned by who has the outlet
@@ -69,6 +71,7 @@ const (
 // newSession returns a session that is not in use yet.
 func (srv *Server) newSession(release func()) *Session {
 	s := &Session{server: srv, id: newID(), release: release, busy: true}
+	s.holding.Store(2)
 	s.beat.f = s.heartbeat
 	return s
 }
@@ -291,8 +294,17 @@ func (s *Session) forgetClosing() {
 // forget takes the session out of the table.
 func (s *Session) forget() {
 	s.server.mu.Lock()
-	defer s.server.mu.Unlock()
 	delete(s.server.sessions, s.id)
+	s.server.mu.Unlock()
+	s.letGo()
+}
+
+// letGo releases a session that has neither an endpoint nor a place in the table any
+// more.
+func (s *Session) letGo() {
+	if s.holding.Add(-1) == 0 {
+		s.release()
+	}
 }
 
 // finishLocked lets go of the endpoint. Nobody has the outlet, nor will.
@@ -301,7 +313,7 @@ func (s *Session) finishLocked() {
 	go func() {
 		defer s.server.running.Done()
 		s.endpoint.Closed(s.reason)
-		s.release()
+		s.letGo()
 	}()
 }
 
