@@ -216,11 +216,12 @@ func (l *Log) sealedFiles(tier stretch.Tier) (files []*volume) {
 	return files
 }
 
-// totalBytes returns what all files take.
+// totalBytes returns what all files take. What the log has beyond its share is not
+// counted: it leaves with the commits to come, and nothing is to leave in its place.
 func (l *Log) totalBytes() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	n := l.stats.used.Load()
+	n := min(l.stats.used.Load(), l.cfg.LogSize)
 	for _, v := range l.shelf.volumes() {
 		n += v.bytes.Load()
 	}

@@ -382,3 +382,26 @@ func TestAllTiersLeave(t *testing.T) {
 		t.Error("nothing is there")
 	}
 }
+
+// A log that has grown beyond its share, which it leaves with commits to come, pushes no
+// file out, however often the keeper looks.
+func TestLogBeyondItsShare(t *testing.T) {
+	t.Parallel()
+	s := newLeaving(t, Config{Period: time.Hour, RetainAge: -1, LogAge: -1})
+	for range 8 {
+		s.hour(2*time.Second, 0)
+	}
+	before := s.tiers()
+	if before[stretch.Readings] == 0 {
+		t.Fatalf("sealed files: %v", before)
+	}
+	used, total := s.log.stats.used.Load(), s.log.totalBytes()
+	s.log.cfg.LogSize = used / 4
+	s.log.cfg.RetainSize = total - used + used/4
+	for range 3 {
+		s.keep()
+	}
+	if after := s.tiers(); after != before {
+		t.Errorf("sealed files: %v, before %v", after, before)
+	}
+}
