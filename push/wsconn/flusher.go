@@ -19,7 +19,7 @@ type Flusher[V any] struct {
 
 const (
 	// perWorker is for how many a worker is worth waking.
-	perWorker = 16
+	perWorker = 64
 	// keepQueue is the longest queue whose memory is kept.
 	keepQueue = 1024
 )
