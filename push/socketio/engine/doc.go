@@ -11,7 +11,9 @@
 //
 // A session that is idle costs its WebSocket's reading goroutine, or the request
 // of its poll, and nothing else: heartbeats and time-outs of all sessions stand in
-// one agenda with one timer.
+// one agenda with one timer. Sessions on WebSockets that have something to send are
+// taken by a few goroutines for all of them, which do not wait: one whose client does
+// not take it at once, or whose endpoint would have to wait, gets its own meanwhile.
 //
 // Every malformed request is answered with the protocol's code and message before
 // a WebSocket's 101; every malformed packet ends its session. Order of locks:
