@@ -28,8 +28,8 @@ type Socket struct {
 	bell    *os.File
 	bellRaw syscall.RawConn
 	ring    func(bell uintptr) bool // made once, as the next two; for who reads
-	set     func(socket uintptr)
-	event   unix.EpollEvent
+	hush    func(bell uintptr)
+	ask     func(socket uintptr)
 	epoll   int
 	asked   bool
 	err     error
@@ -85,26 +85,29 @@ func (s *Socket) open(fd int) error {
 		return errors.Join(err, s.bell.Close())
 	}
 	s.batch = ipv4.NewPacketConn(batchConn{raw: s.raw, local: s.local})
-	s.set = func(socket uintptr) {
-		s.err = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, int(socket), &s.event)
+	s.ask = func(socket uintptr) {
+		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
+		s.err = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, int(socket), &event)
 	}
 	s.ring = func(bell uintptr) bool {
 		if s.asked {
 			return true
 		}
 		s.asked, s.epoll = true, int(bell)
-		return s.listen(unix.EPOLLIN|unix.EPOLLONESHOT) != nil
+		// A bell that counts as ringing from before would not ring again for what is
+		// there when it is asked to.
+		if s.hush(bell); s.err == nil {
+			if err := s.raw.Control(s.ask); err != nil {
+				s.err = err
+			}
+		}
+		return s.err != nil
+	}
+	s.hush = func(bell uintptr) {
+		var events [1]unix.EpollEvent
+		_, s.err = unix.EpollWait(int(bell), events[:], 0)
 	}
 	return nil
-}
-
-// listen has the bell look at the socket for these events.
-func (s *Socket) listen(events uint32) error {
-	s.event.Events = events
-	if err := s.raw.Control(s.set); err != nil {
-		return err
-	}
-	return s.err
 }
 
 // wait returns when there may be something to read. It is for one goroutine.
@@ -116,7 +119,10 @@ func (s *Socket) wait() error {
 	if s.err != nil {
 		return s.err
 	}
-	return s.listen(0)
+	if err := s.bellRaw.Control(s.hush); err != nil { // for what else comes before the next wait
+		return err
+	}
+	return s.err
 }
 
 // read fills msgs with datagrams, of which it waits for the first.

@@ -1,8 +1,10 @@
 package listen
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -60,6 +62,54 @@ func TestSocket(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// No datagram is slept through, whenever it comes: here the second of two comes about when
+// the socket begins to wait behind the first.
+func TestSocketWakes(t *testing.T) {
+	s := openSocket(t, "127.0.0.1:0")
+	peer := dialUDP(t, addrOf(s))
+	const rounds = 5000
+	served := make(chan error, 1)
+	go func() {
+		r := newBatchReader(s)
+		for n := 0; n < 2*rounds; {
+			got, err := r.read()
+			if err != nil {
+				served <- err
+				return
+			}
+			for i := range got {
+				payload, from := r.datagram(i)
+				if err := s.send(payload, from); err != nil {
+					served <- err
+					return
+				}
+			}
+			n += got
+		}
+		served <- nil
+	}()
+	b := make([]byte, 16)
+	for i := range rounds {
+		if err := peer.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		write(t, peer, "first")
+		for begin, pause := time.Now(), rand.N(30*time.Microsecond); time.Since(begin) < pause; {
+			runtime.Gosched()
+		}
+		write(t, peer, "second")
+		for range 2 {
+			if _, err := peer.Read(b); err != nil {
+				s.interrupt()
+				t.Fatalf("round %d: %v; the socket: %v", i, err, <-served)
+			}
+		}
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 
