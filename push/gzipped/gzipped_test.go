@@ -158,7 +158,7 @@ func TestConcurrently(t *testing.T) {
 func BenchmarkWrite(b *testing.B) {
 	var body []byte
 	for i := range 100 {
-		body = fmt.Appendf(body, `{"offset":%d,"device":"greenhouse-%d","metric":"air.temperature","time":%d,"value":%d.5},`, 1841+i, i%7, 1764000000123+i*37, 20+i%5)
+		body = fmt.Appendf(body, `{"offset":%d,"device":"greenhouse-%d","metric":"air.temperature","time":%d,"value":%d.5},`, 1841+i, i%7, int64(1764000000123)+int64(i*37), 20+i%5)
 	}
 	for _, accept := range []string{"", "gzip"} {
 		b.Run("accept="+accept, func(b *testing.B) {
