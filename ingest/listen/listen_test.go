@@ -67,6 +67,8 @@ type recorder struct {
 func newRecorder() *recorder { return &recorder{got: make(chan struct{}, 1)} }
 
 func (r *recorder) handler(reply ingest.ReplyFunc) Handler {
+	r.mu.Lock() // a handshake that ends makes another handler
+	defer r.mu.Unlock()
 	r.reply = reply
 	return r
 }
