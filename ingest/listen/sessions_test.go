@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -139,12 +141,27 @@ func TestSleepy(t *testing.T) {
 			t.Errorf("%d readings", n)
 		}
 		<-time.After(2 * sweepEvery)
-		synctest.Wait()
-		// Now and then pion's client closes its socket before it has said goodbye.
-		if st := w.d.Stats(); st.Sessions > 3 || st.Handshakes != 0 {
+		// Now and then pion's client closes its socket before it has said goodbye: its
+		// device comes once more.
+		for again := 0; again < 5 && w.d.Stats().Sessions > 0; again++ {
+			for _, addr := range w.addresses() {
+				if err := w.dial(t, addr.String(), client(deviceID, deviceKey)).Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			<-time.After(2 * sweepEvery)
+		}
+		if st := w.d.Stats(); st.Sessions != 0 || st.Handshakes != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
+}
+
+// addresses returns those that have a session.
+func (w *air) addresses() []netip.AddrPort {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	return slices.Collect(maps.Keys(w.d.sessions))
 }
 
 // TestEarly: readings and the goodbye that overtake the last datagram of the
